@@ -1,0 +1,156 @@
+package apitoken
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// IsSystem reports whether the actor is one of the host's own jobs.
+func (a Actor) IsSystem() bool { return a.system }
+
+func (a Actor) party() Party {
+	if a.system {
+		return Party{PartySystem, a.ID}
+	}
+	return Party{PartyUser, a.ID}
+}
+
+// check refuses an actor that says not who or where.
+func (a Actor) check() error {
+	var f faults
+	if a.ID == "" {
+		f.add("actor.id", "is empty: say who makes the call")
+	}
+	f.identifier("actor.id", a.ID)
+	if a.Tenant == "" && !a.crossTenant {
+		f.add("actor.tenant", "is empty: say in which tenant the actor acts")
+	}
+	f.identifier("actor.tenant", a.Tenant)
+	f.identifier("actor.requestID", a.RequestID)
+	return f.join()
+}
+
+// powers is what an actor has, looked up once for each call.
+type powers struct {
+	actor       Actor
+	permissions Permissions // what the actor can grant
+	roles       []string
+	standing    Standing
+}
+
+// powers asks what the actor may grant and which roles it has. What the Actor
+// says and what the host's directory says both bound it.
+func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
+	p := powers{actor: a, roles: a.Roles}
+	switch {
+	case a.system:
+		p.permissions = s.opts.Catalog.API()
+	case s.opts.Owners != nil:
+		st, err := s.standing(ctx, a.Tenant, a.ID)
+		if err != nil {
+			return p, err
+		}
+		if !st.Active {
+			return p, fmt.Errorf("%w: the actor is not an active user of the tenant", ErrMayNot)
+		}
+		p.standing = st
+		p.permissions = st.Permissions
+		if a.Roles == nil {
+			p.roles = st.Roles
+		}
+		if a.Permissions != nil {
+			said := s.closed(a.Permissions)
+			p.permissions.cut(&said)
+		}
+	default:
+		p.permissions = s.closed(a.Permissions)
+		for _, name := range a.Roles {
+			if set, ok := s.opts.Catalog.Role(name); ok {
+				p.permissions = p.permissions.Union(set)
+			}
+		}
+	}
+	if a.ceiling != nil {
+		p.permissions.cut(a.ceiling)
+	}
+	if s.opts.Entitlements != nil && !a.crossTenant {
+		ceiling, err := s.entitled(ctx, a.Tenant)
+		if err != nil {
+			return p, err
+		}
+		p.permissions.cut(&ceiling)
+	}
+	return p, nil
+}
+
+// closed is the known ones of names with what they imply.
+func (s *Service) closed(names []string) Permissions {
+	set := s.opts.Catalog.Known(names...)
+	full, err := set.With(set.Names()...)
+	if err != nil {
+		return Permissions{}
+	}
+	return full
+}
+
+// mayCreate checks the creator rules of a kind (S1.7, S2.16, S3.3, S3.6).
+func (p *powers) mayCreate(r *kindRules) error {
+	if p.actor.system {
+		if r.Ownership == OwnedByCreator {
+			return fmt.Errorf("%w: a %s token belongs to the person who issues it; the system cannot issue one for somebody", ErrMayNot, r.kind)
+		}
+		return nil
+	}
+	if r.SystemOnly {
+		return fmt.Errorf("%w: %s tokens are issued by the system only", ErrMayNot, r.kind)
+	}
+	if !anyOf(r.CreatorRoles, p.roles) {
+		return fmt.Errorf("%w: issuing %s tokens needs one of the roles %v", ErrMayNot, r.kind, r.CreatorRoles)
+	}
+	if r.CreatePermission != "" && !p.permissions.Has(r.CreatePermission) {
+		return &PermissionError{Missing: []string{r.CreatePermission}}
+	}
+	return nil
+}
+
+// manages reports whether the actor may see and manage tokens of the kind that
+// are not its own.
+func (p *powers) manages(r *kindRules) bool {
+	if p.actor.system {
+		return true
+	}
+	return anyOf(r.ManagerRoles, p.roles) && (r.ManagePermission == "" || p.permissions.Has(r.ManagePermission))
+}
+
+// owns reports whether the token is the actor's own.
+func (p *powers) owns(t *Token) bool {
+	return !p.actor.system && t.Owner != "" && t.Owner == p.actor.ID
+}
+
+// sees reports whether the token exists as far as the actor may know.
+func (p *powers) sees(r *kindRules, t *Token) bool {
+	return (p.actor.crossTenant || t.Tenant == p.actor.Tenant) && (p.owns(t) || p.manages(r))
+}
+
+// may checks who may do verb with a token the actor sees.
+func (p *powers) may(verb string, r *kindRules, t *Token) error {
+	if r.Ownership != OwnedByCreator || p.owns(t) {
+		return nil
+	}
+	switch {
+	case verb == verbRotate:
+		return fmt.Errorf("%w: the new value of a person's token is that person's to have", ErrNotOwner)
+	case r.OwnerEdits && (verb == verbEdit || verb == verbExtend):
+		return fmt.Errorf("%w: a %s token is edited by its owner", ErrNotOwner, r.kind)
+	}
+	return nil
+}
+
+// anyOf reports whether have holds one of want; an empty want asks for nothing.
+func anyOf(want, have []string) bool {
+	if len(want) == 0 {
+		return true
+	}
+	return slices.ContainsFunc(want, func(role string) bool { return slices.Contains(have, role) })
+}

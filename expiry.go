@@ -1,0 +1,238 @@
+package apitoken
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Period is a length of time in calendar terms, UTC. A year from a day is the
+// same day next year; 29 February gives 28 February. The zero Period is none.
+type Period struct {
+	Years int `json:"years,omitempty"`
+	Days  int `json:"days,omitempty"`
+}
+
+// IsZero reports whether p is none.
+func (p Period) IsZero() bool { return p == Period{} }
+
+// String returns the period in words: "90 days", "1 year".
+func (p Period) String() string {
+	word := func(n int, unit string) string {
+		if n == 1 {
+			return "1 " + unit
+		}
+		return fmt.Sprintf("%d %ss", n, unit)
+	}
+	switch {
+	case p.Years == 0:
+		return word(p.Days, "day")
+	case p.Days == 0:
+		return word(p.Years, "year")
+	}
+	return word(p.Years, "year") + " and " + word(p.Days, "day")
+}
+
+// after returns the instant p after t.
+func (p Period) after(t time.Time) time.Time {
+	t = t.UTC()
+	y, m, d := t.Date()
+	if m == time.February && d == 29 && !leap(y+p.Years) {
+		t = t.AddDate(0, 0, -1)
+	}
+	return t.AddDate(p.Years, 0, p.Days)
+}
+
+func leap(y int) bool { return y%4 == 0 && (y%100 != 0 || y%400 == 0) }
+
+// Expiry says when a token expires. The zero Expiry leaves it to the kind's
+// policy. Faults, such as a date that does not exist, are reported by the call
+// it is given to, as a [FieldError] for "expiry".
+type Expiry struct {
+	how    expiryHow
+	date   string
+	at     time.Time
+	in     time.Duration
+	period Period
+}
+
+type expiryHow uint8
+
+const (
+	expiryDefault expiryHow = iota
+	expiryOn
+	expiryAt
+	expiryIn
+	expiryAfter
+	expiryNever
+)
+
+// ExpiresOn is a date, strictly YYYY-MM-DD, UTC. Whether the token works through
+// that day (S2.32) or until it begins (S3.7) is the policy's
+// [Lifetime].WholeDay.
+func ExpiresOn(date string) Expiry { return Expiry{how: expiryOn, date: date} }
+
+// ExpiresAt is an instant; microseconds count. Kinds with whole days refuse it.
+func ExpiresAt(t time.Time) Expiry { return Expiry{how: expiryAt, at: t} }
+
+// ExpiresIn is a length of time from now, more than 0. Kinds with whole days
+// refuse it.
+func ExpiresIn(d time.Duration) Expiry { return Expiry{how: expiryIn, in: d} }
+
+// ExpiresAfter is a predefined range, one of [Choices].Ranges.
+func ExpiresAfter(p Period) Expiry { return Expiry{how: expiryAfter, period: p} }
+
+// NeverExpires is no expiry, where the kind allows that.
+func NeverExpires() Expiry { return Expiry{how: expiryNever} }
+
+// IsZero reports whether e leaves the expiry to the policy.
+func (e Expiry) IsZero() bool { return e.how == expiryDefault }
+
+const dateFormat = "2006-01-02"
+
+func parseDate(s string) (time.Time, bool) {
+	t, err := time.ParseInLocation(dateFormat, s, time.UTC)
+	return t, err == nil && len(s) == len(dateFormat) && t.Year() >= 1
+}
+
+func dayOf(t time.Time) time.Time {
+	y, m, d := t.UTC().Date()
+	return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+}
+
+// bounds returns the earliest and latest date an expiry may have when it is set
+// at now. A zero latest is none.
+func (l *Lifetime) bounds(now time.Time) (earliest, latest time.Time) {
+	today := dayOf(now)
+	earliest = l.Min.after(today)
+	if tomorrow := today.AddDate(0, 0, 1); earliest.Before(tomorrow) {
+		earliest = tomorrow
+	}
+	if !l.Max.IsZero() {
+		latest = l.Max.after(today)
+	}
+	return earliest, latest
+}
+
+// ranges are the predefined choices that the bounds allow.
+func (l *Lifetime) ranges(now time.Time) []Period {
+	all := l.Ranges
+	if all == nil {
+		all = []Period{{Days: 30}, {Days: 60}, {Days: 90}, {Years: 1}}
+	}
+	earliest, latest := l.bounds(now)
+	var fit []Period
+	for _, p := range all {
+		day := p.after(dayOf(now))
+		if !day.Before(earliest) && (latest.IsZero() || !day.After(latest)) {
+			fit = append(fit, p)
+		}
+	}
+	return fit
+}
+
+// resolve turns an Expiry into the instant from which the token is refused; the
+// zero instant is never. Limits compare dates.
+func (l *Lifetime) resolve(e Expiry, now time.Time) (time.Time, error) {
+	now = now.UTC()
+	fail := func(format string, args ...any) (time.Time, error) {
+		return time.Time{}, fieldErr("expiry", format, args...)
+	}
+	var at time.Time  // the instant, for what is not a whole day
+	var day time.Time // the date that the bounds are compared with
+	switch e.how {
+	case expiryDefault:
+		if l.Default.IsZero() {
+			if l.Required {
+				return fail("tokens of this kind need an expiry: give one")
+			}
+			return time.Time{}, nil
+		}
+		return l.resolveAfter(l.Default, now), nil
+	case expiryNever:
+		if l.Required {
+			return fail("tokens of this kind must expire: give a date or one of the ranges")
+		}
+		if !l.Max.IsZero() {
+			return fail("tokens of this kind must expire within %s: give an earlier expiry", l.Max)
+		}
+		return time.Time{}, nil
+	case expiryAfter:
+		fits := false
+		for _, p := range l.ranges(now) {
+			fits = fits || p == e.period
+		}
+		if !fits {
+			return fail("%s is not one of the predefined ranges of this kind: ask Choices for them, or give a date", e.period)
+		}
+		return l.resolveAfter(e.period, now), nil
+	case expiryOn:
+		d, ok := parseDate(e.date)
+		if !ok {
+			return fail("%q is no date: write YYYY-MM-DD, such as 2027-01-31", clip(e.date))
+		}
+		at, day = d, d
+	case expiryIn, expiryAt:
+		if l.WholeDay {
+			return fail("tokens of this kind expire with a day: give a date or one of the ranges")
+		}
+		at = e.at.UTC().Truncate(time.Microsecond)
+		if e.how == expiryIn {
+			if e.in <= 0 {
+				return fail("a length of %s is not after now: give one of more than 0", e.in)
+			}
+			at = now.Add(e.in).Truncate(time.Microsecond)
+		}
+		day = dayOf(at)
+		if !at.After(now) {
+			return fail("%s is not after now: give a later instant", at.Format(time.RFC3339))
+		}
+	}
+	earliest, latest := l.bounds(now)
+	bounded := l.WholeDay || !l.Min.IsZero() || e.how == expiryOn
+	switch {
+	case bounded && day.Before(earliest):
+		return fail("%s is too early: %s is the earliest (dates are UTC)", day.Format(dateFormat), earliest.Format(dateFormat))
+	case !latest.IsZero() && day.After(latest):
+		return fail("%s is too late: %s is the latest (dates are UTC)", day.Format(dateFormat), latest.Format(dateFormat))
+	case at.Year() > 9999:
+		return fail("the year is beyond 9999: give an earlier expiry")
+	case l.WholeDay:
+		return day.AddDate(0, 0, 1), nil
+	}
+	return at, nil
+}
+
+func (l *Lifetime) resolveAfter(p Period, now time.Time) time.Time {
+	if l.WholeDay {
+		return p.after(dayOf(now)).AddDate(0, 0, 1)
+	}
+	return p.after(now).Truncate(time.Microsecond)
+}
+
+// check reports faults of a policy's own figures.
+func (l *Lifetime) check(field string, interval time.Duration) error {
+	var errs []error
+	bad := func(name, problem string) { errs = append(errs, fieldErr(field+"."+name, "%s", problem)) }
+	for name, p := range map[string]Period{"default": l.Default, "min": l.Min, "max": l.Max} {
+		if p.Years < 0 || p.Days < 0 {
+			bad(name, "a period cannot be negative")
+		}
+	}
+	if l.Idle < 0 || l.Idle > 0 && l.Idle < 2*interval {
+		bad("idle", fmt.Sprintf("must be 0 or at least two usage intervals (%s): uses are not recorded more finely", 2*interval))
+	}
+	ref := time.Date(2025, 6, 1, 0, 0, 0, 0, time.UTC)
+	if !l.Max.IsZero() {
+		if l.Default.after(ref).After(l.Max.after(ref)) {
+			bad("default", "is longer than max: shorten it or raise max")
+		}
+		if l.Min.after(ref).After(l.Max.after(ref)) {
+			bad("min", "is longer than max")
+		}
+		if l.Default.IsZero() && !l.Required {
+			bad("default", "max is set but an expiry that is not given would be 'never': set default or required")
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,344 @@
+package apitoken
+
+import (
+	"context"
+	"time"
+)
+
+// What time does to a token follows from its record alone: plan and the
+// methods on Token in this file read no clock and no policy.
+
+// renewed returns the instant from which the idle time counts: the end of the
+// interval that holds the last recorded use, so that a token never dies early
+// for a use that was recorded late; the creation for a token never used. A last
+// use in the future, from a node whose clock ran ahead, is clamped.
+func (t *Token) renewed(now time.Time) time.Time {
+	last := t.Usage.LastUsed
+	if last.IsZero() {
+		return t.CreatedAt
+	}
+	if last.After(now) {
+		last = now
+	}
+	if t.Terms.Interval <= 0 {
+		return last
+	}
+	step := t.Terms.Interval.Microseconds()
+	micro := last.UnixMicro()
+	return time.UnixMicro(micro - micro%step + step).UTC()
+}
+
+// IdleAt returns when the token will be revoked for lack of use, as far as its
+// recorded uses tell at now; zero = never.
+func (t *Token) IdleAt(now time.Time) time.Time {
+	if t.Terms.Idle <= 0 || t.State == StateRevoked {
+		return time.Time{}
+	}
+	return t.renewed(now).Add(t.Terms.Idle)
+}
+
+// idle reports whether the token's idle time has run out at now.
+func (t *Token) idle(now time.Time) bool {
+	at := t.IdleAt(now)
+	return !at.IsZero() && !now.Before(at)
+}
+
+// EndsAt returns when the token will stop working by time alone: its expiry or
+// the end of its idle time, whichever comes first; zero = never.
+func (t *Token) EndsAt(now time.Time) time.Time { return earliest(t.ExpiresAt, t.IdleAt(now)) }
+
+// PurgeAt returns when the token will be deleted, zero = not by time. From that
+// instant on it is not found, swept or not.
+func (t *Token) PurgeAt(now time.Time) time.Time {
+	if t.Terms.Purge <= 0 || t.idle(now) {
+		return time.Time{} // revoked tokens are kept
+	}
+	switch {
+	case t.State == StateDisabled:
+		return t.StateAt.Add(t.Terms.Purge)
+	case t.State == StateActive && t.Terms.AfterExpiry == ExpiryDisables && !t.ExpiresAt.IsZero():
+		return t.ExpiresAt.Add(t.Terms.Purge)
+	}
+	return time.Time{}
+}
+
+// StatusAt returns what the token is at now by its own record: active,
+// disabled, expired or revoked. Whether its owner or agent suspends it is known
+// only to [View].Status.
+func (t *Token) StatusAt(now time.Time) Status {
+	switch {
+	case t.State == StateRevoked || t.idle(now):
+		return StatusRevoked
+	case t.State == StateDisabled && t.Terms.AfterExpiry == ExpiryDisables:
+		return StatusDisabled
+	case t.Expired(now) && t.Terms.AfterExpiry == ExpiryDisables:
+		return StatusDisabled // with cause 'expired' (S3.7)
+	case t.Expired(now):
+		return StatusExpired
+	case t.State == StateDisabled:
+		return StatusDisabled
+	}
+	return StatusActive
+}
+
+const (
+	healthGreen = 3 * 24 * time.Hour
+	healthRed   = 7 * 24 * time.Hour
+)
+
+// color is the health colour as far as the record tells: all but yellow.
+func (t *Token) color(now time.Time) Color {
+	status := t.StatusAt(now)
+	if status == StatusRevoked {
+		return ColorNone
+	}
+	if t.Expired(now) {
+		return ColorRed
+	}
+	if status == StatusDisabled {
+		return ColorNone
+	}
+	if ends := t.EndsAt(now); !ends.IsZero() && !ends.After(now.Add(healthRed)) {
+		return ColorRed
+	}
+	if !t.Usage.LastUsed.IsZero() && now.Sub(t.Usage.LastUsed) <= healthGreen {
+		return ColorGreen
+	}
+	return ColorGrey
+}
+
+// step is one thing that time does.
+type step struct {
+	at   time.Time
+	what EventType // EventExpired, EventRevoked (idle) or EventDeleted (purge)
+}
+
+// plan returns the next step that is due for the record at or before now, and
+// whether there is one. Apply it, then ask again: the steps come in the order of
+// their instants, however late.
+func plan(rec *Record, now time.Time) (step, bool) {
+	next, ok := nextStep(rec, now)
+	if !ok || next.at.After(now) {
+		return step{}, false
+	}
+	return next, true
+}
+
+// nextStep returns the earliest thing that time will do to the record.
+func nextStep(rec *Record, now time.Time) (step, bool) {
+	t := &rec.Token
+	var next step
+	consider := func(at time.Time, what EventType) {
+		if !at.IsZero() && (next.at.IsZero() || at.Before(next.at)) {
+			next = step{at, what}
+		}
+	}
+	if t.State != StateRevoked {
+		consider(t.IdleAt(now), EventRevoked)
+		if !rec.ExpiryDone {
+			consider(t.ExpiresAt, EventExpired)
+		}
+	}
+	if t.State == StateDisabled && t.Terms.Purge > 0 {
+		consider(t.StateAt.Add(t.Terms.Purge), EventDeleted)
+	}
+	return next, !next.at.IsZero()
+}
+
+// apply carries out an 'expired' or 'revoked' step on the record.
+func (s step) apply(rec *Record) Cause {
+	t := &rec.Token
+	switch s.what {
+	case EventRevoked:
+		t.State, t.Cause, t.Reason, t.StateAt = StateRevoked, CauseIdle, "", s.at
+		return CauseIdle
+	case EventExpired:
+		rec.ExpiryDone = true
+		if t.Terms.AfterExpiry == ExpiryDisables && t.State == StateActive {
+			t.State, t.Cause, t.Reason, t.StateAt = StateDisabled, CauseExpired, "", s.at
+		}
+		return CauseExpired
+	}
+	return ""
+}
+
+// arm sets rec.DueAt to the next instant at which time changes it.
+func arm(rec *Record, now time.Time) {
+	rec.DueAt = time.Time{}
+	if next, ok := nextStep(rec, now); ok {
+		rec.DueAt = next.at
+	}
+}
+
+func earliest(a, b time.Time) time.Time {
+	switch {
+	case a.IsZero():
+		return b
+	case b.IsZero() || a.Before(b):
+		return a
+	}
+	return b
+}
+
+// Extend sets a new expiry, later or sooner, within what the kind allows from
+// today (S2.33). An expired token cannot be extended; where its kind counts it
+// as disabled, Enable takes a new expiry.
+//
+// Errors: [ErrNotFound], [ErrForbidden], [ErrInvalid] (field "expiry"),
+// [ErrConflict] ([ErrVersion], [StateError]), [ErrUnavailable].
+func (s *Service) Extend(ctx context.Context, actor Actor, id ID, req ExtendRequest) (View, error) {
+	return s.changed(ctx, actor, id, changeOptions{verbExtend, req.IfVersion, req.Reason}, func(ch *change) error {
+		if err := ch.editable(verbExtend); err != nil {
+			return err
+		}
+		if ch.rules.FixedExpiry {
+			return &StateError{Verb: verbExtend, Status: ch.rec.Token.StatusAt(ch.now), Why: "the expiry of a " + string(ch.rules.kind) + " token does not change: issue a new one"}
+		}
+		if req.Expiry.IsZero() {
+			return fieldErr("expiry", "is required: give the new one")
+		}
+		at, err := ch.rules.Lifetime.resolve(req.Expiry, ch.now)
+		if err != nil {
+			return err
+		}
+		ch.setExpiry(at)
+		ch.note(EventExtended, "", "expiry")
+		return nil
+	})
+}
+
+// Disable stops a token at once, until Enable (S3.13). A token that is disabled
+// already stays as it is, with its cause and its time. An active agent's token
+// is not disabled: deactivate the agent.
+//
+// Errors: [ErrNotFound], [ErrForbidden], [ErrConflict] ([StateError]),
+// [ErrInvalid] (field "reason"), [ErrUnavailable].
+func (s *Service) Disable(ctx context.Context, actor Actor, id ID, reason string) (View, error) {
+	return s.changed(ctx, actor, id, changeOptions{verb: verbDisable, reason: reason}, func(ch *change) error {
+		if ch.rec.Token.State == StateDisabled {
+			return nil
+		}
+		if err := ch.editable(verbDisable); err != nil {
+			return err
+		}
+		if err := ch.agentInactive(ctx, verbDisable); err != nil {
+			return err
+		}
+		ch.setState(StateDisabled, CauseByHand)
+		ch.note(EventDisabled, CauseByHand)
+		return nil
+	})
+}
+
+// Enable makes a disabled token work again, with a new expiry where its kind
+// asks for one (S3.15). One that is active stays as it is if no expiry is given.
+//
+// Errors: as [Service.Extend].
+func (s *Service) Enable(ctx context.Context, actor Actor, id ID, req EnableRequest) (View, error) {
+	return s.changed(ctx, actor, id, changeOptions{verbEnable, req.IfVersion, req.Reason}, func(ch *change) error {
+		t := &ch.rec.Token
+		if err := ch.editable(verbEnable); err != nil {
+			return err
+		}
+		if t.State == StateActive {
+			if req.Expiry.IsZero() {
+				return nil
+			}
+			return &StateError{Verb: verbEnable, Status: StatusActive, Why: "the token is active: use Extend to change its expiry"}
+		}
+		if err := s.ownerMayHave(ctx, ch); err != nil {
+			return err
+		}
+		at, err := ch.newExpiry(req.Expiry)
+		if err != nil {
+			return err
+		}
+		if !req.Expiry.IsZero() {
+			ch.setExpiry(at)
+		}
+		ch.setState(StateActive, "")
+		ch.note(EventEnabled, "")
+		return nil
+	})
+}
+
+// newExpiry is the expiry that Enable gives, checked against what the kind asks.
+func (ch *change) newExpiry(e Expiry) (time.Time, error) {
+	switch {
+	case ch.rules.EnableNeedsExpiry && (e.IsZero() || e.how == expiryNever):
+		return time.Time{}, fieldErr("expiry", "enabling a %s token needs a new expiry: give a date or an instant to come", ch.rules.kind)
+	case e.IsZero() && ch.rec.Token.Expired(ch.now):
+		return time.Time{}, fieldErr("expiry", "the present one has passed: give a new one")
+	case e.IsZero():
+		return ch.rec.Token.ExpiresAt, nil
+	}
+	return ch.rules.Lifetime.resolve(e, ch.now)
+}
+
+// ownerMayHave refuses to enable what would be refused for its owner.
+func (s *Service) ownerMayHave(ctx context.Context, ch *change) error {
+	t := &ch.rec.Token
+	if s.opts.Owners == nil || t.Owner == "" || ch.rules.OwnerInactive == OwnerIgnored {
+		return nil
+	}
+	st, err := s.standing(ctx, t.Tenant, t.Owner)
+	if err != nil {
+		return err
+	}
+	if !st.Active {
+		return &StateError{Verb: verbEnable, Status: t.StatusAt(ch.now), Why: "its owner is not active: reactivate the owner first"}
+	}
+	return nil
+}
+
+// Revoke ends a token for good; it stays visible. Once Revoke returned nil no
+// later Verify on this Service accepts it. Revoking again is success. A person's
+// token can be revoked in every state (S1.29), an agent's only while the agent is
+// not active (S1.28).
+//
+// Errors: [ErrNotFound], [ErrConflict] ([StateError]), [ErrInvalid] (field
+// "reason"), [ErrUnavailable]: repeat the call.
+func (s *Service) Revoke(ctx context.Context, actor Actor, id ID, reason string) error {
+	_, err := s.change(ctx, actor, id, changeOptions{verb: verbRevoke, reason: reason}, func(ch *change) error {
+		if ch.rec.Token.State == StateRevoked {
+			return nil
+		}
+		if err := ch.agentInactive(ctx, verbRevoke); err != nil {
+			return err
+		}
+		ch.setState(StateRevoked, CauseByHand)
+		ch.note(EventRevoked, CauseByHand)
+		return nil
+	})
+	return err
+}
+
+// Delete removes a token in any state; its events stay. An active agent's token
+// is not deleted: deactivate the agent. A token that is gone is [ErrNotFound].
+//
+// Errors: as [Service.Revoke].
+func (s *Service) Delete(ctx context.Context, actor Actor, id ID, reason string) error {
+	_, err := s.change(ctx, actor, id, changeOptions{verb: verbDelete, reason: reason}, func(ch *change) error {
+		if err := ch.agentInactive(ctx, verbDelete); err != nil {
+			return err
+		}
+		ch.deleted = true
+		ch.note(EventDeleted, CauseByHand)
+		return nil
+	})
+	return err
+}
+
+// changed is change with a view of the outcome.
+func (s *Service) changed(ctx context.Context, actor Actor, id ID, o changeOptions, decide func(ch *change) error) (View, error) {
+	rec, err := s.change(ctx, actor, id, o, decide)
+	if err != nil {
+		return View{}, err
+	}
+	now := s.instant()
+	view, err := s.view(ctx, rec, now, nil)
+	if err != nil {
+		return s.plainView(rec, now), nil // the change is made; only look-ups for show failed
+	}
+	return view, nil
+}

@@ -1,0 +1,221 @@
+package apitoken
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const (
+	maxNetworks = 256
+	maxOrigins  = 64
+	maxOrigin   = 256
+)
+
+// ParseNetworks reads addresses and CIDR prefixes, IPv4 and IPv6, one or
+// several in each string, with spaces, commas, semicolons or newlines between
+// them (S2.25). It returns the good ones in the order given, duplicates removed
+// (S2.27), beside one [FieldError] for each bad one, joined (S2.26).
+//
+// A single address is a prefix of /32 or /128; an IPv4 address written as IPv6
+// is the IPv4 address. Refused are prefixes with host bits set, zones, ports,
+// ranges, and octal or shortened forms. At most 256 entries.
+func ParseNetworks(lists ...string) ([]netip.Prefix, error) {
+	var out []netip.Prefix
+	var errs faults
+	n := 0
+	for _, list := range lists {
+		for entry := range strings.FieldsFuncSeq(list, isListSeparator) {
+			if n++; n > maxNetworks {
+				errs.add("networks", "has more than %d entries: join neighbours into prefixes", maxNetworks)
+				return out, errs.join()
+			}
+			p, err := parseNetwork(entry)
+			if err != nil {
+				errs.add(fmt.Sprintf("networks[%d]", n-1), "invalid IP address %q: %s", clip(entry), err)
+				continue
+			}
+			if !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+		if n == 0 && list != "" {
+			errs.add("networks", "holds no address: give one, or leave the list out for any")
+		}
+	}
+	return out, errs.join()
+}
+
+func isListSeparator(r rune) bool {
+	switch r {
+	case ' ', ',', ';', '\n', '\r', '\t':
+		return true
+	}
+	return false
+}
+
+func parseNetwork(s string) (netip.Prefix, error) {
+	if strings.ContainsRune(s, '%') {
+		return netip.Prefix{}, errors.New("remove the zone")
+	}
+	if !strings.Contains(s, "/") {
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return netip.Prefix{}, errors.New("write one address such as 192.0.2.7 or 2001:db8::7, or a prefix such as 192.0.2.0/24")
+		}
+		a = a.Unmap()
+		return netip.PrefixFrom(a, a.BitLen()), nil
+	}
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		return netip.Prefix{}, errors.New("write a prefix such as 192.0.2.0/24 or 2001:db8::/32")
+	}
+	if p.Addr().Is4In6() {
+		if p.Bits() < 96 {
+			return netip.Prefix{}, errors.New("the prefix mixes IPv4 and IPv6: write it as IPv4")
+		}
+		p = netip.PrefixFrom(p.Addr().Unmap(), p.Bits()-96)
+	}
+	if p != p.Masked() {
+		return netip.Prefix{}, fmt.Errorf("bits are set after the prefix: write %s, or the address alone", p.Masked())
+	}
+	return p, nil
+}
+
+// networks checks an address list of a request.
+func (f *faults) networks(field string, lists []string) []netip.Prefix {
+	out, err := ParseNetworks(lists...)
+	for _, e := range Fields(err) {
+		f.add(field+strings.TrimPrefix(e.Field, "networks"), "%s", e.Problem)
+	}
+	return out
+}
+
+// origins checks a list of browser origins: each is normalised, duplicates are
+// dropped.
+func (f *faults) origins(field string, list []string) []string {
+	if len(list) > maxOrigins {
+		f.add(field, "has %d entries: at most %d are possible", len(list), maxOrigins)
+		return nil
+	}
+	var out []string
+	for i, entry := range list {
+		o, ok := parseOrigin(strings.TrimSpace(entry))
+		if !ok {
+			f.add(fmt.Sprintf("%s[%d]", field, i), "%q is no origin: write scheme://host or scheme://host:port, without path", clip(entry))
+			continue
+		}
+		if !slices.Contains(out, o) {
+			out = append(out, o)
+		}
+	}
+	return out
+}
+
+// parseOrigin normalises an origin: scheme and host in lower case, the default
+// port dropped. "null" and anything with more than scheme, host and port is none.
+func parseOrigin(s string) (string, bool) {
+	if s == "" || len(s) > maxOrigin || hasControl(s, false) {
+		return "", false
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Scheme == "" || u.Host == "" || u.Hostname() == "" || u.User != nil || u.Opaque != "" ||
+		u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.ContainsAny(s, "?#@*\\ ") {
+		return "", false
+	}
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	port := u.Port()
+	if strings.HasSuffix(host, ":") || scheme == "http" && port == "80" || scheme == "https" && port == "443" {
+		host = strings.TrimSuffix(host[:len(host)-len(port)], ":")
+	}
+	return scheme + "://" + host, true
+}
+
+// networkSet is an address list made for look-ups: disjoint, sorted ranges, one
+// list for each family.
+type networkSet struct {
+	v4, v6 []addrRange
+}
+
+type addrRange struct{ first, last netip.Addr }
+
+func newNetworkSet(prefixes []netip.Prefix) *networkSet {
+	if len(prefixes) == 0 {
+		return nil
+	}
+	s := new(networkSet)
+	for _, p := range prefixes {
+		r := addrRange{p.Addr(), lastAddr(p)}
+		if r.first.Is4() {
+			s.v4 = append(s.v4, r)
+		} else {
+			s.v6 = append(s.v6, r)
+		}
+	}
+	s.v4, s.v6 = mergeRanges(s.v4), mergeRanges(s.v6)
+	return s
+}
+
+// mergeRanges sorts and drops ranges that lie within another; prefixes never
+// overlap otherwise.
+func mergeRanges(rs []addrRange) []addrRange {
+	slices.SortFunc(rs, func(a, b addrRange) int {
+		return cmp.Or(a.first.Compare(b.first), b.last.Compare(a.last))
+	})
+	var out []addrRange
+	for _, r := range rs {
+		if len(out) == 0 || out[len(out)-1].last.Less(r.first) {
+			out = append(out, r)
+		}
+	}
+	return out
+}
+
+func lastAddr(p netip.Prefix) netip.Addr {
+	b := p.Addr().AsSlice()
+	for i := p.Bits(); i < 8*len(b); i++ {
+		b[i/8] |= 0x80 >> (i % 8)
+	}
+	a, _ := netip.AddrFromSlice(b)
+	return a
+}
+
+// contains reports whether an address is in the list; the invalid address is in
+// none.
+func (s *networkSet) contains(a netip.Addr) bool {
+	if a.Is4In6() {
+		a = a.Unmap()
+	}
+	if a.Zone() != "" {
+		a = a.WithZone("")
+	}
+	rs := s.v6
+	if a.Is4() {
+		rs = s.v4
+	}
+	lo, hi := 0, len(rs)
+	for lo < hi {
+		mid := (lo + hi) / 2
+		if rs[mid].last.Less(a) {
+			lo = mid + 1
+		} else {
+			hi = mid
+		}
+	}
+	return lo < len(rs) && a.IsValid() && !a.Less(rs[lo].first)
+}
+
+// seenNetwork is the coarser network that usage remembers of an address.
+func seenNetwork(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	n := 48
+	if a.Is4() {
+		n = 24
+	}
+	p, _ := a.Prefix(n)
+	return p
+}

@@ -1,0 +1,490 @@
+package apitoken
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"iter"
+	"slices"
+	"time"
+)
+
+const (
+	defaultPage = 50
+	maxPage     = 500
+)
+
+func isConflict(err error) bool { return errors.Is(err, ErrConflict) }
+
+// lookups remembers the host's answers within one call, so that a page of one
+// owner's tokens asks once.
+type lookups struct {
+	standings     map[[2]string]Standing
+	registrations map[[2]string]Registration
+}
+
+// plainView is what the record alone tells.
+func (s *Service) plainView(rec *Record, now time.Time) View {
+	t := rec.Token.clone()
+	s.addUnwritten(&t)
+	_, known := s.rulesOf(t.Kind)
+	v := View{
+		Token:     t,
+		Status:    t.StatusAt(now),
+		Expired:   t.Expired(now),
+		Color:     t.color(now),
+		EndsAt:    t.EndsAt(now),
+		PurgeAt:   t.PurgeAt(now),
+		Revocable: true,
+	}
+	if v.Status == StatusDisabled && t.State == StateActive {
+		v.Cause, v.State, v.StateAt = CauseExpired, StateDisabled, t.ExpiresAt
+	}
+	if v.Status == StatusRevoked && t.State != StateRevoked {
+		v.State, v.Cause, v.StateAt = StateRevoked, CauseIdle, t.IdleAt(now)
+	}
+	v.Editable = known && v.Status != StatusRevoked && v.Status != StatusExpired && v.Cause != CauseExpired
+	if t.Grant.Live {
+		v.Grant.Permissions = nil // what they are follows the owner, at each request (S3.20)
+	}
+	return v
+}
+
+// view adds what the host knows: whether the owner or agent suspends the token,
+// how the agent is registered, whether it can be revoked now.
+func (s *Service) view(ctx context.Context, rec *Record, now time.Time, seen *lookups) (View, error) {
+	v := s.plainView(rec, now)
+	rules, _ := s.rulesOf(v.Kind)
+	switch {
+	case v.Agent != "" && s.opts.Agents != nil:
+		reg, err := seen.registration(ctx, s, v.Tenant, v.Agent)
+		if err != nil {
+			return View{}, err
+		}
+		v.AgentState = &reg
+		v.Suspicious = !reg.Registered
+		if v.Suspicious {
+			v.Color = ColorYellow
+		}
+		v.WhyNot = whyNotRevocable(&v.Token, reg)
+		v.Revocable = v.WhyNot == ""
+		if v.Status == StatusActive && !(reg.Registered && reg.Active) {
+			v.Status = StatusSuspended
+		}
+	case v.Owner != "" && s.opts.Owners != nil && rules.OwnerInactive != OwnerIgnored && v.Status == StatusActive:
+		st, err := seen.standing(ctx, s, v.Tenant, v.Owner)
+		if err != nil {
+			return View{}, err
+		}
+		if !st.Active {
+			v.Status = StatusSuspended
+		}
+	}
+	return v, nil
+}
+
+func (l *lookups) standing(ctx context.Context, s *Service, tenant, owner string) (Standing, error) {
+	if l == nil {
+		return s.standing(ctx, tenant, owner)
+	}
+	return remembered(&l.standings, [2]string{tenant, owner}, func() (Standing, error) { return s.standing(ctx, tenant, owner) })
+}
+
+func (l *lookups) registration(ctx context.Context, s *Service, tenant, agent string) (Registration, error) {
+	if l == nil {
+		return s.registration(ctx, tenant, agent)
+	}
+	return remembered(&l.registrations, [2]string{tenant, agent}, func() (Registration, error) { return s.registration(ctx, tenant, agent) })
+}
+
+func remembered[K comparable, V any](m *map[K]V, key K, ask func() (V, error)) (V, error) {
+	if v, ok := (*m)[key]; ok {
+		return v, nil
+	}
+	v, err := ask()
+	if err != nil {
+		return v, err
+	}
+	if *m == nil {
+		*m = make(map[K]V)
+	}
+	(*m)[key] = v
+	return v, nil
+}
+
+// addUnwritten shows uses of this node that are not written yet.
+func (s *Service) addUnwritten(t *Token) {
+	if u, ok := s.uses.peek(t.ID); ok {
+		t.Usage.Uses += u.Count
+		if u.LastUsed.After(t.Usage.LastUsed) {
+			t.Usage.LastUsed, t.Usage.Address, t.Usage.Networks = u.LastUsed, u.Address, u.Networks
+		}
+		if u.Legacy.After(t.Usage.Legacy) {
+			t.Usage.Legacy = u.Legacy
+		}
+	}
+}
+
+// readable finds a token the actor may see and that is not due to be deleted.
+func (s *Service) readable(ctx context.Context, actor Actor, id ID) (*Record, powers, error) {
+	if err := actor.check(); err != nil {
+		return nil, powers{}, err
+	}
+	pw, err := s.powers(ctx, actor)
+	if err != nil {
+		return nil, pw, err
+	}
+	rec, err := s.fresh(ctx, id)
+	if err != nil {
+		return nil, pw, err
+	}
+	rules, _ := s.rulesOf(rec.Token.Kind)
+	if !pw.sees(rules, &rec.Token) || s.gone(rec) {
+		return nil, pw, ErrNotFound
+	}
+	return rec, pw, nil
+}
+
+// gone reports whether the token is due to be deleted.
+func (s *Service) gone(rec *Record) bool {
+	now := s.instant()
+	at := rec.Token.PurgeAt(now)
+	return !at.IsZero() && !now.Before(at)
+}
+
+// Get returns a token the actor may see. Errors: [ErrNotFound] for all others,
+// [ErrUnavailable].
+func (s *Service) Get(ctx context.Context, actor Actor, id ID) (View, error) {
+	rec, _, err := s.readable(ctx, actor, id)
+	if err != nil {
+		return View{}, err
+	}
+	return s.view(ctx, rec, s.instant(), nil)
+}
+
+// FindBySecret finds one of the tenant's tokens by its value (S1.26): expired,
+// disabled and revoked ones too, and a value that a rotation replaced. It
+// authenticates nobody and counts no use. Errors: [ErrNotFound],
+// [ErrUnavailable].
+func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) (View, error) {
+	if len(secret) > MaxTokenLength {
+		return View{}, ErrNotFound
+	}
+	parts, ok := parseToken(secret)
+	if !ok {
+		return View{}, ErrNotFound
+	}
+	rec, _, err := s.readable(ctx, actor, parts.id)
+	if err != nil {
+		return View{}, err
+	}
+	sum := digestSecret(parts.secret)
+	if !rec.Primary.matches(&sum, parts.prefix) && !rec.Previous.matches(&sum, parts.prefix) {
+		return View{}, ErrNotFound
+	}
+	return s.view(ctx, rec, s.instant(), nil)
+}
+
+// History returns a token's events in the order they happened, for as long as
+// they are kept; after the token is gone too, for actors who may see all of the
+// tenant's tokens of its kind.
+func (s *Service) History(ctx context.Context, actor Actor, id ID) iter.Seq2[Event, error] {
+	return func(yield func(Event, error) bool) {
+		if err := actor.check(); err != nil {
+			yield(Event{}, err)
+			return
+		}
+		pw, err := s.powers(ctx, actor)
+		if err != nil {
+			yield(Event{}, err)
+			return
+		}
+		if !id.Valid() {
+			yield(Event{}, ErrNotFound)
+			return
+		}
+		tenant, after := actor.Tenant, ""
+		if actor.crossTenant {
+			rec, err := s.fresh(ctx, id)
+			if err != nil {
+				yield(Event{}, err)
+				return
+			}
+			tenant = rec.Token.Tenant
+		}
+		for {
+			events, err := s.store.Events(ctx, tenant, id, after, maxPage)
+			if err != nil {
+				yield(Event{}, outage("store", err))
+				return
+			}
+			if after == "" && (len(events) == 0 || !pw.seesHistory(s, &events[0])) {
+				yield(Event{}, ErrNotFound)
+				return
+			}
+			for _, e := range events {
+				if !yield(e, nil) {
+					return
+				}
+			}
+			if len(events) < maxPage {
+				return
+			}
+			after = events[len(events)-1].ID
+		}
+	}
+}
+
+func (p *powers) seesHistory(s *Service, first *Event) bool {
+	rules, _ := s.rulesOf(first.Target.Kind)
+	return p.manages(rules) || first.Target.Owner == p.actor.party()
+}
+
+// Counts returns how many tokens the actor can see, of each kind (S1.27).
+func (s *Service) Counts(ctx context.Context, actor Actor) (Counts, error) {
+	scan, err := s.scan(ctx, actor)
+	if err != nil {
+		return Counts{}, err
+	}
+	byKind, err := s.store.Counts(ctx, scan)
+	if err != nil {
+		return Counts{}, outage("store", err)
+	}
+	c := Counts{Kinds: make(map[Kind]int)}
+	for kind := range s.kinds {
+		if scan.AllKinds || slices.Contains(scan.Kinds, kind) || slices.Contains(scan.OwnKinds, kind) {
+			c.Kinds[kind] = 0
+		}
+	}
+	for kind, n := range byKind {
+		c.Kinds[kind] = n
+		c.Total += n
+	}
+	for v, err := range s.All(ctx, actor, ListQuery{Suspicious: true, Limit: maxPage}) {
+		if err != nil {
+			return Counts{}, err
+		}
+		_ = v
+		c.Suspicious++
+	}
+	return c, nil
+}
+
+// scan begins a store query for what the actor may see.
+func (s *Service) scan(ctx context.Context, actor Actor) (Scan, error) {
+	if err := actor.check(); err != nil {
+		return Scan{}, err
+	}
+	pw, err := s.powers(ctx, actor)
+	if err != nil {
+		return Scan{}, err
+	}
+	scan := Scan{Tenant: actor.Tenant, AnyTenant: actor.crossTenant, Now: s.instant(), AllKinds: true}
+	for _, kind := range s.kindNames() {
+		rules := s.kinds[kind]
+		if pw.manages(rules) {
+			scan.Kinds = append(scan.Kinds, kind)
+			continue
+		}
+		scan.AllKinds = false // and with it the tokens of kinds that are no longer configured
+		if rules.Ownership == OwnedByCreator {
+			scan.OwnKinds = append(scan.OwnKinds, kind)
+		}
+	}
+	if !actor.system {
+		scan.OwnedBy = actor.ID
+	}
+	return scan, nil
+}
+
+// List returns a page of the tokens the actor may see. Errors: [ErrInvalid],
+// [ErrUnavailable].
+func (s *Service) List(ctx context.Context, actor Actor, q ListQuery) (Page, error) {
+	var f faults
+	limit := q.Limit
+	if limit == 0 {
+		limit = defaultPage
+	}
+	if limit < 1 || limit > maxPage {
+		f.add("limit", "is %d: 1 to %d are possible", q.Limit, maxPage)
+	}
+	if q.Sort == "" {
+		q.Sort = SortCreated
+	}
+	if !slices.Contains(sortKeys, q.Sort) {
+		f.add("sort", "%q is unknown: use one of %v", clip(string(q.Sort)), sortKeys)
+	}
+	if q.Status != "" && !slices.Contains(statusFilters, q.Status) {
+		f.add("status", "%q cannot be asked for: use one of %v", clip(string(q.Status)), statusFilters)
+	}
+	cur, err := decodeCursor(q)
+	f.addErr(err)
+	if err := f.join(); err != nil {
+		return Page{}, err
+	}
+	scan, err := s.scan(ctx, actor)
+	if err != nil {
+		return Page{}, err
+	}
+	scan.OnlyKinds, scan.Owner, scan.Agent, scan.Creator = q.Kinds, q.Owner, q.Agent, q.Creator
+	scan.Status, scan.MetaKey, scan.MetaValue = q.Status, q.MetaKey, q.MetaValue
+	scan.Sort, scan.Desc = q.Sort, q.Desc
+	if !cur.Now.IsZero() {
+		scan.Now = cur.Now // so that states do not shift between pages
+	}
+	w := &walk{s: s, scan: scan, seen: new(lookups), phase: cur.Phase, after: cur.After, suspicious: q.Suspicious}
+	var page Page
+	for len(page.Tokens) < limit {
+		views, done, err := w.next(ctx, limit-len(page.Tokens))
+		if err != nil {
+			return Page{}, err
+		}
+		page.Tokens = append(page.Tokens, views...)
+		if done {
+			return page, nil
+		}
+	}
+	page.Next = encodeCursor(cursor{Now: scan.Now, Phase: w.phase, After: w.after, Query: q.sum()})
+	return page, nil
+}
+
+// All returns every token that List would, page by page.
+func (s *Service) All(ctx context.Context, actor Actor, q ListQuery) iter.Seq2[View, error] {
+	return func(yield func(View, error) bool) {
+		for {
+			page, err := s.List(ctx, actor, q)
+			if err != nil {
+				yield(View{}, err)
+				return
+			}
+			for _, v := range page.Tokens {
+				if !yield(v, nil) {
+					return
+				}
+			}
+			if page.Next == "" {
+				return
+			}
+			q.Cursor = page.Next
+		}
+	}
+}
+
+var (
+	sortKeys      = []SortKey{SortCreated, SortName, SortKind, SortUses, SortExpires, SortLastUsed, SortStatus, SortHealth}
+	statusFilters = []Status{StatusActive, StatusDisabled, StatusExpired, StatusRevoked}
+)
+
+// walk goes through a list. What depends on the host's answers is done here and
+// not in the store: the filter 'suspicious', and in a list sorted by health the
+// suspicious tokens, which come first (last, in reverse): they are a phase of
+// their own.
+type walk struct {
+	s          *Service
+	scan       Scan
+	seen       *lookups
+	suspicious bool
+	phase      int
+	after      *Position
+}
+
+// phases of a list: which tokens pass.
+const (
+	phaseAll    = iota
+	phaseYellow // suspicious ones
+	phaseOthers
+)
+
+func (w *walk) phases() []int {
+	switch {
+	case w.s.opts.Agents == nil && w.suspicious:
+		return nil // nobody can say
+	case w.suspicious:
+		return []int{phaseYellow}
+	case w.scan.Sort == SortHealth && w.s.opts.Agents != nil && w.scan.Desc:
+		return []int{phaseOthers, phaseYellow}
+	case w.scan.Sort == SortHealth && w.s.opts.Agents != nil:
+		return []int{phaseYellow, phaseOthers}
+	}
+	return []int{phaseAll}
+}
+
+// next returns up to limit more tokens, and whether those were the last.
+func (w *walk) next(ctx context.Context, limit int) ([]View, bool, error) {
+	phases := w.phases()
+	if w.phase >= len(phases) {
+		return nil, true, nil
+	}
+	phase := phases[w.phase]
+	scan := w.scan
+	scan.After, scan.Limit = w.after, limit+1 // one more tells whether this was the last page
+	if phase != phaseAll {
+		scan.Limit = maxPage
+	}
+	scan.HasAgent = phase == phaseYellow
+	recs, err := w.s.store.List(ctx, scan)
+	if err != nil {
+		return nil, false, outage("store", err)
+	}
+	var views []View
+	for _, rec := range recs {
+		if len(views) == limit {
+			return views, false, nil
+		}
+		v, err := w.s.view(ctx, rec, scan.Now, w.seen)
+		if err != nil {
+			return nil, false, err
+		}
+		pos := PositionOf(&rec.Token, scan.Sort, scan.Now)
+		w.after = &pos
+		if phase == phaseAll || v.Suspicious == (phase == phaseYellow) {
+			views = append(views, v)
+		}
+	}
+	if len(recs) == scan.Limit {
+		return views, false, nil
+	}
+	w.phase, w.after = w.phase+1, nil
+	return views, w.phase == len(phases), nil
+}
+
+// cursor is where a page ended. It is not secret and gives no access: what it
+// can be changed to shows nothing that another query would not.
+type cursor struct {
+	Now   time.Time `json:"n"`
+	Phase int       `json:"f,omitempty"`
+	After *Position `json:"a,omitempty"`
+	Query []byte    `json:"q"`
+}
+
+func (q ListQuery) sum() []byte {
+	q.Cursor, q.Limit = "", 0
+	b, _ := json.Marshal(q)
+	sum := sha256.Sum256(b)
+	return sum[:6]
+}
+
+func encodeCursor(c cursor) string {
+	b, _ := json.Marshal(c)
+	return base64.RawURLEncoding.EncodeToString(b)
+}
+
+func decodeCursor(q ListQuery) (cursor, error) {
+	if q.Cursor == "" {
+		return cursor{}, nil
+	}
+	var c cursor
+	b, err := base64.RawURLEncoding.DecodeString(q.Cursor)
+	if err == nil {
+		err = json.Unmarshal(b, &c)
+	}
+	if err != nil || c.Now.IsZero() || c.Phase < 0 || len(q.Cursor) > 4096 {
+		return cursor{}, fieldErr("cursor", "cannot be read: take Page.Next of the page before as it is")
+	}
+	if !slices.Equal(c.Query, q.sum()) {
+		return cursor{}, fieldErr("cursor", "belongs to another query: repeat the query of the page before, or begin without a cursor")
+	}
+	return c, nil
+}

@@ -1,0 +1,106 @@
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+)
+
+// Rotate gives a token a new value and returns it, the only time it is shown. ID,
+// permissions, limits and usage stay. The value so far goes on working until
+// the overlap ends, at most until the token expires; one before it stops now. An
+// ID and secret of an older kind stop for good, at once (S3.18).
+//
+// A person's token is rotated by its owner only (S3.4). Used after its end, the
+// replaced value is refused, and reported once as a [EventReused].
+//
+// Errors: [ErrNotFound], [ErrForbidden], [ErrInvalid], [ErrConflict]
+// ([ErrVersion], [StateError], [AlreadyIssuedError]), [ErrUnavailable].
+func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequest) (Issued, error) {
+	var secret Secret
+	sum := sumOf(actor.ID, id, req.Overlap)
+	rec, err := s.change(ctx, actor, id, changeOptions{verbRotate, 0, req.Reason}, func(ch *change) error {
+		secret = Secret{}
+		t := &ch.rec.Token
+		if req.IdempotencyKey != "" && req.IdempotencyKey == ch.rec.RotateKey {
+			if !slices.Equal(sum, ch.rec.RotateSum) {
+				return fieldErr("idempotencyKey", "was used for another request: use a new key for each rotation")
+			}
+			view, err := s.view(ctx, ch.rec, ch.now, nil)
+			return errors.Join(err, &AlreadyIssuedError{Token: view})
+		}
+		if req.IfVersion != 0 && req.IfVersion != t.Version {
+			return ErrVersion
+		}
+		if err := ch.rotatable(ctx, &req); err != nil {
+			return err
+		}
+		rec := ch.rec
+		rec.Previous, rec.PreviousUntil, rec.ReuseReported = rec.Primary, ch.now.Add(req.Overlap).Truncate(time.Microsecond), false
+		if !t.ExpiresAt.IsZero() && rec.PreviousUntil.After(t.ExpiresAt) {
+			rec.PreviousUntil = t.ExpiresAt
+		}
+		rec.Legacy = Slot{} // the alias stays, so that its end can be explained
+		rec.RotateKey, rec.RotateSum = req.IdempotencyKey, nil
+		if req.IdempotencyKey != "" {
+			rec.RotateSum = sum
+		}
+		secret = rec.newValue(ch.rules.prefix)
+		t.RotatedAt = ch.now
+		ch.note(EventRotated, "")
+		return nil
+	})
+	if err != nil {
+		return Issued{}, err
+	}
+	now := s.instant()
+	view, err := s.view(ctx, rec, now, nil)
+	if err != nil {
+		view = s.plainView(rec, now)
+	}
+	return Issued{Token: view, Secret: secret}, nil
+}
+
+// rotatable checks a request to rotate.
+func (ch *change) rotatable(ctx context.Context, req *RotateRequest) error {
+	t := &ch.rec.Token
+	var f faults
+	f.identifier("idempotencyKey", req.IdempotencyKey)
+	if req.IfVersion == 0 && req.IdempotencyKey == "" {
+		f.add("ifVersion", "give the version that was read, or an idempotencyKey: a blind retry would displace the value in use")
+	}
+	longest := max(ch.rules.MaxOverlap, 0)
+	if req.Overlap < 0 || req.Overlap > longest {
+		f.add("overlap", "is %s: 0 to %s are possible", req.Overlap, longest)
+	}
+	if err := f.join(); err != nil {
+		return err
+	}
+	if err := ch.editable(verbRotate); err != nil {
+		return err
+	}
+	status := t.StatusAt(ch.now)
+	switch {
+	case ch.rules.NoRotation:
+		return &StateError{Verb: verbRotate, Status: status, Why: "tokens of kind " + string(t.Kind) + " are not rotated: delete this one and issue a new one"}
+	case t.State != StateActive:
+		return &StateError{Verb: verbRotate, Status: status, Why: "the token is disabled: enable it first"}
+	}
+	if !ch.actor.system {
+		if err := ch.agentInactive(ctx, verbRotate); err != nil {
+			return err
+		}
+	}
+	if !ch.powers.mayObtain(ch.rules) {
+		return ErrMayNot
+	}
+	return nil
+}
+
+// mayObtain reports whether the actor may have a value of this kind: the same
+// roles as for issuing one (S3.6). What belongs to the system is rotated by it,
+// or by a person while its agent is not active.
+func (p *powers) mayObtain(r *kindRules) bool {
+	return p.actor.system || anyOf(r.CreatorRoles, p.roles) && (r.CreatePermission == "" || p.permissions.Has(r.CreatePermission))
+}

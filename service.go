@@ -1,0 +1,292 @@
+package apitoken
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+)
+
+// Service is the [Manager]: the engine over a [Store]. It is safe for
+// concurrent use. Nothing runs in the background until the host calls Run.
+type Service struct {
+	store    Store
+	records  Records // nil if the store has none
+	opts     Options
+	kinds    map[Kind]*kindRules
+	prefixes map[string]bool
+	dummy    *Record // what an unknown ID is compared with
+	uses     *recorder
+
+	runStarted atomic.Bool
+	lastSweep  atomic.Int64
+	lastFlush  atomic.Int64
+}
+
+var _ Manager = (*Service)(nil)
+
+// kindRules is a policy with its names looked up once.
+type kindRules struct {
+	Policy
+	kind    Kind
+	prefix  string
+	ceiling Permissions // what tokens of the kind may have at all
+}
+
+// New returns a Service over store. All faults of opts come joined, each a
+// [FieldError] that names the option and says what to do. New starts nothing and
+// does not touch the store.
+func New(store Store, opts Options) (*Service, error) {
+	s := &Service{store: store, opts: opts, kinds: make(map[Kind]*kindRules), prefixes: make(map[string]bool)}
+	o := &s.opts
+	var errs []error
+	bad := func(field, format string, args ...any) { errs = append(errs, fieldErr(field, format, args...)) }
+
+	if store == nil {
+		bad("store", "is nil: pass memstore.New() or another Store")
+	}
+	if o.Prefix == "" {
+		o.Prefix = "token"
+	}
+	if len(o.Kinds) == 0 {
+		o.Kinds = map[Kind]Policy{DefaultKind: {}}
+	}
+	if o.DefaultKind == "" && len(o.Kinds) == 1 {
+		for k := range o.Kinds {
+			o.DefaultKind = k
+		}
+	}
+	if _, ok := o.Kinds[o.DefaultKind]; !ok && o.DefaultKind != "" {
+		bad("DefaultKind", "%q is not in Kinds", o.DefaultKind)
+	}
+	orDefault := func(field string, d *time.Duration, def, lo, hi time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+		if *d < lo || *d > hi {
+			bad(field, "is %s: give %s to %s, or 0 for %s", *d, lo, hi, def)
+		}
+	}
+	orDefault("UsageInterval", &o.UsageInterval, time.Minute, time.Second, time.Hour)
+	orDefault("SweepInterval", &o.SweepInterval, time.Minute, time.Second, 24*time.Hour)
+	orDefault("ClockSkew", &o.ClockSkew, time.Minute, 0, time.Hour)
+	if o.MaxPendingUses == 0 {
+		o.MaxPendingUses = 100_000
+	}
+	if o.MaxPendingUses < 0 {
+		bad("MaxPendingUses", "is negative: give a number above 0, or 0 for 100,000")
+	}
+	if o.Clock == nil {
+		o.Clock = SystemClock
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Limiter == nil {
+		o.Limiter = NewMemoryLimiter(100_000)
+	}
+	for name, l := range o.Limits {
+		if err := l.check(); err != nil {
+			bad(fmt.Sprintf("Limits[%q]", name), "%s", err)
+		}
+	}
+	for _, p := range append([]string{o.Prefix}, o.OldPrefixes...) {
+		s.prefixes[p] = true
+	}
+	for _, kind := range slices.Sorted(maps.Keys(o.Kinds)) {
+		rules, err := newKindRules(kind, o)
+		errs = append(errs, err)
+		s.kinds[kind] = rules
+		s.prefixes[rules.prefix] = true
+	}
+	for _, p := range slices.Sorted(maps.Keys(s.prefixes)) {
+		if !validPrefix(p) {
+			bad("Prefix", "%q is no prefix: write lower-case words joined by single underscores, such as acme or acme_live, at most %d bytes", clip(p), maxPrefix)
+		}
+	}
+	for use, kinds := range o.Uses {
+		for _, k := range kinds {
+			if _, ok := o.Kinds[k]; !ok {
+				bad(fmt.Sprintf("Uses[%q]", use), "kind %q is not in Kinds", k)
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	s.records = recordsOf(store)
+	s.uses = newRecorder(o.MaxPendingUses)
+	s.dummy = &Record{Primary: Slot{Algorithm: "sha256", Blob: make([]byte, 32)}}
+	return s, nil
+}
+
+// recordsOf finds Records on the store or on one it decorates.
+func recordsOf(store Store) Records {
+	for store != nil {
+		if r, ok := store.(Records); ok {
+			return r
+		}
+		u, ok := store.(Unwrapper)
+		if !ok {
+			return nil
+		}
+		store = u.Unwrap()
+	}
+	return nil
+}
+
+func newKindRules(kind Kind, o *Options) (*kindRules, error) {
+	r := &kindRules{Policy: o.Kinds[kind], kind: kind}
+	p := &r.Policy
+	at := func(field string) string { return fmt.Sprintf("Kinds[%q].%s", kind, field) }
+	var errs []error
+	bad := func(field, format string, args ...any) { errs = append(errs, fieldErr(at(field), format, args...)) }
+
+	if kind == "" || len(kind) > 64 || hasControl(string(kind), false) {
+		bad("", "a kind needs a name of 1 to 64 bytes without control characters")
+	}
+	r.prefix = p.Prefix
+	if r.prefix == "" {
+		r.prefix = o.Prefix
+	}
+	if p.Share == 0 {
+		p.Share = 100
+	}
+	if p.Share < 1 || p.Share > 100 {
+		bad("Share", "is %d: give a percentage of 1 to 100, or 0 for 100", p.Share)
+	}
+	if p.MaxOverlap == 0 {
+		p.MaxOverlap = 30 * 24 * time.Hour
+	}
+	if p.Purge < 0 {
+		bad("Purge", "is negative: give a time above 0, or 0 for never")
+	}
+	switch p.Ownership {
+	case OwnedByCreator, OwnedByTenant:
+		if p.AgentKinds != nil {
+			bad("AgentKinds", "is only for kinds OwnedByAgent")
+		}
+	case OwnedByAgent:
+		if o.Agents == nil {
+			bad("Ownership", "is OwnedByAgent, which asks for agents: set Options.Agents")
+		}
+	default:
+		bad("Ownership", "%q is unknown", p.Ownership)
+	}
+	byUser := p.Ownership == OwnedByCreator
+	switch p.Grant {
+	case GrantFrozen:
+	case GrantLive, GrantCut:
+		if !byUser {
+			bad("Grant", "%q follows the owner's permissions, but these tokens have no owner: use GrantFrozen", p.Grant)
+		} else if o.Owners == nil {
+			bad("Grant", "%q asks for the owner's permissions: set Options.Owners", p.Grant)
+		}
+	default:
+		bad("Grant", "%q is unknown", p.Grant)
+	}
+	switch p.AfterExpiry {
+	case ExpiryLocks, ExpiryDisables:
+	default:
+		bad("AfterExpiry", "%q is unknown", p.AfterExpiry)
+	}
+	switch p.OwnerInactive {
+	case OwnerSuspends, OwnerIgnored:
+	case OwnerDisables:
+		if o.Owners == nil {
+			bad("OwnerInactive", "is OwnerDisables, which asks for owners: set Options.Owners")
+		}
+	default:
+		bad("OwnerInactive", "%q is unknown", p.OwnerInactive)
+	}
+	if p.CreatorRolesAtUse && (o.Owners == nil || !byUser || len(p.CreatorRoles) == 0) {
+		bad("CreatorRolesAtUse", "checks the owner's roles: set Options.Owners and CreatorRoles, for kinds OwnedByCreator")
+	}
+	if p.FreezeResources && (o.Owners == nil || !byUser) {
+		bad("FreezeResources", "takes the owner's resource groups: set Options.Owners, for kinds OwnedByCreator")
+	}
+	r.ceiling = o.Catalog.API()
+	if len(p.Ceiling) > 0 {
+		r.ceiling = r.setOf(o.Catalog, "Ceiling", p.Ceiling, bad)
+	}
+	for name, ak := range p.AgentKinds {
+		set := r.setOf(o.Catalog, fmt.Sprintf("AgentKinds[%q]", name), ak.Permissions, bad)
+		if !r.ceiling.Covers(set) {
+			bad(fmt.Sprintf("AgentKinds[%q]", name), "%v are beyond the kind's ceiling or not for tokens", set.Minus(r.ceiling).Names())
+		}
+	}
+	for field, name := range map[string]string{"CreatePermission": p.CreatePermission, "ManagePermission": p.ManagePermission} {
+		if _, ok := o.Catalog.lookup(name); name != "" && !ok {
+			bad(field, "%q is not in Options.Catalog: add it", name)
+		}
+	}
+	if _, ok := o.Catalog.Role(p.DefaultRole); p.DefaultRole != "" && !ok {
+		bad("DefaultRole", "%q is no role of Options.Catalog: add it", p.DefaultRole)
+	}
+	for _, recipients := range p.Notify {
+		if recipients&(NotifyAdmins|NotifySystemAdmin) != 0 && o.Notifier != nil && o.Admins == nil {
+			bad("Notify", "tells administrators: set Options.Admins")
+			break
+		}
+	}
+	errs = append(errs, p.Lifetime.check(at("Lifetime"), o.UsageInterval))
+	return r, errors.Join(errs...)
+}
+
+// setOf looks up permissions that a policy names. They must be such as tokens
+// may carry.
+func (r *kindRules) setOf(c *Catalog, field string, names []string, bad func(field, format string, args ...any)) Permissions {
+	if len(names) == 0 {
+		return Permissions{}
+	}
+	if c == nil {
+		bad(field, "names permissions: set Options.Catalog")
+		return Permissions{}
+	}
+	set, err := c.Set(names...)
+	if err != nil {
+		bad(field, "%s", problems(err))
+	}
+	if !c.API().Covers(set) {
+		bad(field, "%v are not for tokens: mark them as API in the Catalog", set.Minus(c.API()).Names())
+	}
+	return set
+}
+
+// now reads the clock, once for each operation.
+func (s *Service) now() time.Time { return s.opts.Clock.Now() }
+
+// instant is now as it is stored.
+func (s *Service) instant() time.Time { return s.now().UTC().Truncate(time.Microsecond) }
+
+// rulesOf returns the rules for a token. For one of a kind that is no longer
+// configured it returns the zero policy's, and false: such a token is refused,
+// and can be read, revoked and deleted.
+func (s *Service) rulesOf(kind Kind) (*kindRules, bool) {
+	if r, ok := s.kinds[kind]; ok {
+		return r, true
+	}
+	return &kindRules{Policy: Policy{Share: 100}, kind: kind, prefix: s.opts.Prefix}, false
+}
+
+// storeErr sorts a store's error: a family stays what it is, all else is an
+// outage.
+func storeErr(err error) error {
+	if err == nil || errors.Is(err, ErrNotFound) || errors.Is(err, ErrConflict) {
+		return err
+	}
+	return outage("store", err)
+}
+
+// fresh reads a token past any sharing.
+func (s *Service) fresh(ctx context.Context, id ID) (*Record, error) {
+	if !id.Valid() {
+		return nil, ErrNotFound
+	}
+	rec, err := s.store.Get(ctx, id)
+	return rec, storeErr(err)
+}

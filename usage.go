@@ -1,0 +1,241 @@
+package apitoken
+
+import (
+	"context"
+	"hash/maphash"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// recorder gathers uses in memory, so that a request writes nothing: one entry
+// for each token in use, written out at most once per interval by Flush.
+type recorder struct {
+	seed   maphash.Seed
+	shards [64]recorderShard
+	max    int64
+	count  atomic.Int64 // entries
+	lost   atomic.Int64 // uses dropped because there were max entries
+}
+
+type recorderShard struct {
+	mu      sync.Mutex
+	entries map[ID]*pendingUse
+}
+
+// pendingUse is what is known of a token's use and not written yet. Verify
+// keeps a pointer to it with the compiled record; when the entry was dropped
+// from the recorder it is dead, and Verify asks for another.
+type pendingUse struct {
+	mu       sync.Mutex
+	dead     bool
+	count    int64
+	last     int64 // Unix microseconds, 0 = never
+	legacy   int64
+	address  netip.Addr
+	networks []netip.Prefix
+}
+
+func newRecorder(limit int) *recorder {
+	r := &recorder{seed: maphash.MakeSeed(), max: int64(limit)}
+	for i := range r.shards {
+		r.shards[i].entries = make(map[ID]*pendingUse)
+	}
+	return r
+}
+
+func (r *recorder) shard(id ID) *recorderShard {
+	return &r.shards[maphash.String(r.seed, string(id))%uint64(len(r.shards))]
+}
+
+// entry returns the token's entry, made from what is stored if there is none;
+// nil when the recorder is full.
+func (r *recorder) entry(t *Token) *pendingUse {
+	s := r.shard(t.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if p, ok := s.entries[t.ID]; ok {
+		return p
+	}
+	if r.count.Load() >= r.max {
+		return nil
+	}
+	r.count.Add(1)
+	p := &pendingUse{address: t.Usage.Address, networks: slices.Clone(t.Usage.Networks)}
+	s.entries[t.ID] = p
+	return p
+}
+
+// peek returns what this node knows of a token's use and has not written.
+func (r *recorder) peek(id ID) (Use, bool) {
+	s := r.shard(id)
+	s.mu.Lock()
+	p := s.entries[id]
+	s.mu.Unlock()
+	if p == nil {
+		return Use{}, false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.use(id), p.last != 0
+}
+
+// use is the entry as a [Use]. The caller holds p.mu.
+func (p *pendingUse) use(id ID) Use {
+	u := Use{ID: id, Count: p.count, LastUsed: time.UnixMicro(p.last).UTC(), Address: p.address, Networks: p.networks}
+	if p.legacy != 0 {
+		u.Legacy = time.UnixMicro(p.legacy).UTC()
+	}
+	return u
+}
+
+// add counts one use. It reports false when the entry is dead.
+func (p *pendingUse) add(now time.Time, from netip.Addr, legacy bool) bool {
+	micro := now.UnixMicro()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		return false
+	}
+	p.count++
+	p.last = max(p.last, micro)
+	if legacy {
+		p.legacy = max(p.legacy, micro)
+	}
+	if from != p.address && from.IsValid() {
+		p.address = from
+		p.networks = remember(p.networks, seenNetwork(from))
+	}
+	return true
+}
+
+// remember puts a network first in the bounded list of recent ones.
+func remember(list []netip.Prefix, n netip.Prefix) []netip.Prefix {
+	if len(list) > 0 && list[0] == n {
+		return list
+	}
+	out := append(make([]netip.Prefix, 0, MaxRecentNetworks), n)
+	for _, p := range list {
+		if p != n && len(out) < MaxRecentNetworks {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// take removes what is pending and returns it.
+func (p *pendingUse) take(id ID) (Use, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.count == 0 {
+		return Use{}, false
+	}
+	u := p.use(id)
+	p.count = 0
+	return u, true
+}
+
+// putBack returns what could not be written.
+func (p *pendingUse) putBack(count int64) {
+	p.mu.Lock()
+	p.count += count
+	p.mu.Unlock()
+}
+
+// record counts a use of the token, through the entry kept with the compiled
+// record.
+func (s *Service) record(c *compiled, rec *Record, now time.Time, from netip.Addr, legacy bool) {
+	if p := c.use.Load(); p != nil && p.add(now, from, legacy) {
+		return
+	}
+	for range 2 { // an entry may die between being handed out and being used
+		p := s.uses.entry(&rec.Token)
+		if p == nil {
+			break
+		}
+		if p.add(now, from, legacy) {
+			c.use.Store(p)
+			return
+		}
+	}
+	s.uses.lost.Add(1)
+}
+
+// flushBatch is how many uses go into one Touch.
+const flushBatch = 500
+
+// Flush writes the pending uses now. Run does it by itself once per
+// [Options].UsageInterval and when it ends; call Flush yourself only in programs
+// that do not call Run. On an error what was not written stays pending.
+func (s *Service) Flush(ctx context.Context) error {
+	type pending struct {
+		id ID
+		p  *pendingUse
+	}
+	var batch []Use
+	var from []*pendingUse
+	var failed error
+	write := func() {
+		if len(batch) == 0 {
+			return
+		}
+		if failed == nil {
+			failed = storeErr(s.store.Touch(ctx, batch))
+		}
+		if failed != nil {
+			for i, p := range from {
+				p.putBack(batch[i].Count)
+			}
+		}
+		batch, from = batch[:0:0], from[:0]
+	}
+	for i := range s.uses.shards {
+		shard := &s.uses.shards[i]
+		var list []pending
+		shard.mu.Lock()
+		for id, p := range shard.entries {
+			p.mu.Lock()
+			if p.count == 0 { // not used since the last flush
+				p.dead = true
+				delete(shard.entries, id)
+				s.uses.count.Add(-1)
+			} else {
+				list = append(list, pending{id, p})
+			}
+			p.mu.Unlock()
+		}
+		shard.mu.Unlock()
+		for _, e := range list {
+			if u, ok := e.p.take(e.id); ok {
+				batch, from = append(batch, u), append(from, e.p)
+			}
+			if len(batch) == flushBatch {
+				write()
+			}
+		}
+	}
+	write()
+	if failed == nil {
+		s.lastFlush.Store(s.instant().UnixMicro())
+	}
+	return failed
+}
+
+// touchNow writes a token's pending uses and the present one at once: for a
+// sliding life that is nearly over. If it fails the use stays pending.
+func (s *Service) touchNow(ctx context.Context, rec *Record) {
+	p := s.uses.entry(&rec.Token)
+	if p == nil {
+		return
+	}
+	u, ok := p.take(rec.Token.ID)
+	if !ok {
+		return
+	}
+	if err := s.store.Touch(ctx, []Use{u}); err != nil {
+		p.putBack(u.Count)
+		s.opts.Logger.WarnContext(ctx, "apitoken: use not recorded yet", "token", string(rec.Token.ID), "error", err)
+	}
+}

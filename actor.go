@@ -46,7 +46,7 @@ func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
 	switch {
 	case a.system:
 		p.permissions = s.opts.Catalog.API()
-	case s.opts.Owners != nil:
+	case s.opts.Owners != nil && !a.impersonal:
 		st, err := s.standing(ctx, a.Tenant, a.ID)
 		if err != nil {
 			return p, err

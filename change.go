@@ -145,7 +145,9 @@ func (ch *change) write(ctx context.Context, version int64) error {
 	s, rec := ch.s, ch.rec
 	rec.Token.Version = version + 1
 	rec.Op = randomBase62(idLen)
-	rec.Token.UpdatedAt = ch.now
+	if len(ch.events) > 0 { // a sweep that only sets DueAt anew is no change to anyone
+		rec.Token.UpdatedAt = ch.now
+	}
 	arm(rec, ch.now)
 	for i := range ch.events {
 		ch.events[i].Version, ch.events[i].Ordinal = rec.Token.Version, i

@@ -6,11 +6,14 @@ import (
 	"slices"
 )
 
-// The outcomes of a [Check].
+// Outcome is how a [Check] went.
+type Outcome string
+
+// The outcomes.
 const (
-	Pass = "pass"
-	Fail = "fail"
-	Skip = "skip"
+	OutcomePass Outcome = "pass"
+	OutcomeFail Outcome = "fail"
+	OutcomeSkip Outcome = "skip" // not asked for, or it cannot be told
 )
 
 // Explain runs every check that a request with a token would meet now and tells
@@ -108,19 +111,19 @@ type explaining struct {
 }
 
 func (x *explaining) add(name string, err error) {
-	c := Check{Name: name, Outcome: Pass}
+	c := Check{Name: name, Outcome: OutcomePass}
 	if err != nil {
-		c.Outcome, c.Reason, c.Detail = Fail, ReasonOf(err), err.Error()
+		c.Outcome, c.Reason, c.Detail = OutcomeFail, ReasonOf(err), err.Error()
 		x.out.Accepted = false
 	}
 	x.out.Checks = append(x.out.Checks, c)
 }
 
 func (x *explaining) skip(name, why string) {
-	x.out.Checks = append(x.out.Checks, Check{Name: name, Outcome: Skip, Detail: why})
+	x.out.Checks = append(x.out.Checks, Check{Name: name, Outcome: OutcomeSkip, Detail: why})
 }
 
 // Failed returns the checks that failed, for a log line.
 func (e Explanation) Failed() []Check {
-	return slices.DeleteFunc(slices.Clone(e.Checks), func(c Check) bool { return c.Outcome != Fail })
+	return slices.DeleteFunc(slices.Clone(e.Checks), func(c Check) bool { return c.Outcome != OutcomeFail })
 }

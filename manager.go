@@ -297,10 +297,10 @@ type Explanation struct {
 
 // Check is the outcome of one check.
 type Check struct {
-	Name    string `json:"name"`    // "secret", "state", "owner", ...
-	Outcome string `json:"outcome"` // "pass", "fail", "skip" (not asked for, or no answer without an earlier check)
-	Reason  string `json:"reason,omitempty"`
-	Detail  string `json:"detail,omitempty"` // what is wrong and what to do
+	Name    string  `json:"name"` // "secret", "state", "owner", ...
+	Outcome Outcome `json:"outcome"`
+	Reason  string  `json:"reason,omitempty"` // [ReasonOf] a failure
+	Detail  string  `json:"detail,omitempty"` // what is wrong and what to do
 }
 
 // Swept is what one sweep did.

@@ -112,7 +112,7 @@ func (s *Service) recipients(ctx context.Context, e *Event) ([]string, error) {
 			return nil, err
 		}
 	}
-	if who&(NotifyAdmins|NotifySystemAdmin) != 0 && s.opts.Admins != nil {
+	if who&(NotifyAdmins|NotifySystemAdmins) != 0 && s.opts.Admins != nil {
 		admins, err := s.opts.Admins.Administrators(ctx, e.Tenant)
 		if err != nil {
 			return nil, outage("admins", err)

@@ -146,10 +146,10 @@ type Recipients uint8
 
 // The recipients.
 const (
-	NotifyOwner       Recipients = 1 << iota // the token's owner
-	NotifyCreator                            // who issued it
-	NotifyAdmins                             // all administrators of the tenant
-	NotifySystemAdmin                        // everyone with the built-in system administrator role
+	NotifyOwner        Recipients = 1 << iota // the token's owner
+	NotifyCreator                             // who issued it
+	NotifyAdmins                              // all administrators of the tenant
+	NotifySystemAdmins                        // everyone with the built-in system administrator role
 )
 
 // Lifetime bounds the expiry of tokens. The zero Lifetime: never, unless asked.
@@ -226,8 +226,8 @@ func FixedTermPolicy(createPermission string) Policy {
 			EventExpired:  "API token expired",
 		},
 		Notify: map[EventType]Recipients{
-			EventCreated: NotifyCreator | NotifySystemAdmin,
-			EventExpired: NotifyOwner | NotifySystemAdmin,
+			EventCreated: NotifyCreator | NotifySystemAdmins,
+			EventExpired: NotifyOwner | NotifySystemAdmins,
 		},
 	}
 }

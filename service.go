@@ -228,7 +228,7 @@ func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 		bad("DefaultRole", "%q is no role of Options.Catalog: add it", p.DefaultRole)
 	}
 	for _, recipients := range p.Notify {
-		if recipients&(NotifyAdmins|NotifySystemAdmin) != 0 && o.Notifier != nil && o.Admins == nil {
+		if recipients&(NotifyAdmins|NotifySystemAdmins) != 0 && o.Notifier != nil && o.Admins == nil {
 			bad("Notify", "tells administrators: set Options.Admins")
 			break
 		}

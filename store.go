@@ -18,6 +18,8 @@ import (
 //   - A Store is safe for concurrent use and honours its context.
 //   - It never reads a clock and deletes nothing by itself. It keeps instants
 //     in UTC with microseconds.
+//   - It compares and sorts text byte by byte: IDs, aliases, keys and tenants
+//     that differ in case are different.
 //   - It owns what it is given and hands out copies: nothing a caller changes
 //     afterwards reaches it. The one exception is [Records].
 //   - [ErrNotFound] means that there is no such row, and nothing else. Any error
@@ -29,9 +31,9 @@ import (
 // tokens back. Changes are guarded by the version that was read; uses are
 // counted by Touch, which can change nothing else.
 type Store interface {
-	// Create adds a token and its events. If the ID, the alias or the
-	// idempotency key (within its tenant) is taken it stores nothing and returns
-	// a *DuplicateError that says which.
+	// Create adds a token, as it is given, usage too, and its events. If the ID,
+	// the alias or the idempotency key (within its tenant) is taken it stores
+	// nothing and returns a *DuplicateError that says which.
 	Create(ctx context.Context, rec *Record, events []Event) error
 
 	// Get returns the token with this ID, or ErrNotFound. The record is the
@@ -43,9 +45,10 @@ type Store interface {
 
 	// Swap replaces a token whose stored version is rec.Token.Version-1 and that
 	// guard allows, and appends the events. Otherwise it stores nothing and
-	// returns ErrConflict, or ErrNotFound when there is no such token. ID, tenant,
-	// kind, creator and creation instant do not change; usage is left alone,
-	// whatever rec holds. A taken alias gives a *DuplicateError.
+	// returns ErrConflict, or ErrNotFound when there is no such token. Tenant,
+	// kind, creator, creation instant, idempotency key with its sum, and usage
+	// stay as they are stored, whatever rec holds. A taken alias gives a
+	// *DuplicateError.
 	Swap(ctx context.Context, rec *Record, guard Guard, events []Event) error
 
 	// Delete removes a token whose stored version is version and that guard
@@ -75,7 +78,7 @@ type Store interface {
 	// Events returns the events of a token, or with token "" those of the
 	// tenant's settings, in the order they happened (version, ordinal), beginning
 	// after the event with ID after ("" = from the first), at most limit. It finds
-	// them after the token is gone too.
+	// them after the token is gone too. Deliver need not come back.
 	Events(ctx context.Context, tenant string, token ID, after string, limit int) ([]Event, error)
 
 	// Claim leases up to limit undelivered events that nobody holds a lease on
@@ -84,7 +87,8 @@ type Store interface {
 	Claim(ctx context.Context, lease Lease, limit int) ([]Delivery, error)
 
 	// Settle ends claims: delivered, to be retried, or set aside. A settlement
-	// whose lease is no longer the event's own is passed over.
+	// whose lease is no longer the event's own is passed over; the lease "" is
+	// nobody's.
 	Settle(ctx context.Context, lease string, settled []Settlement) error
 
 	// Settings returns what a tenant has set; for one that never did, the zero
@@ -250,7 +254,7 @@ type Settings struct {
 type Stats struct {
 	Overdue int       // tokens whose DueAt has passed
 	Oldest  time.Time // the earliest DueAt among those
-	Outbox  int       // events not delivered yet
+	Outbox  int       // events neither delivered nor set aside yet
 	Aside   int       // events set aside
 }
 

@@ -107,7 +107,8 @@ func ReasonOf(err error) string {
 // It wraps [ErrInvalid].
 type FieldError struct {
 	// Field is the path of the field as the request struct spells it in lower
-	// case: "name", "networks[2]", "permissions".
+	// case: "name", "networks[2]", "permissions". Faults that [New] finds are
+	// named as Go spells them: "Prefix", `Kinds["ci"].Lifetime.Max`.
 	Field string
 	// Problem says what is wrong and what would be right. It never repeats a
 	// secret.
@@ -240,8 +241,9 @@ func (e *AlreadyIssuedError) Error() string {
 func (e *AlreadyIssuedError) Unwrap() error  { return ErrConflict }
 func (e *AlreadyIssuedError) Reason() string { return "already_issued" }
 
-// OutageError says which part failed. It wraps [ErrUnavailable] and the
-// part's own error.
+// OutageError says which part failed. It wraps [ErrUnavailable] and the part's
+// own error, unless that one claims another family: an outage must not be taken
+// for a refusal.
 type OutageError struct {
 	Part string // "store", "owners", "agents", "admins", "entitlements", "limiter"
 	Err  error
@@ -250,8 +252,15 @@ type OutageError struct {
 func (e *OutageError) Error() string {
 	return "apitoken: " + e.Part + " unavailable: " + e.Err.Error()
 }
-func (e *OutageError) Unwrap() []error { return []error{ErrUnavailable, e.Err} }
-func (e *OutageError) Reason() string  { return "unavailable" }
+func (e *OutageError) Unwrap() []error {
+	for _, family := range []error{ErrUnauthenticated, ErrForbidden, ErrRateLimited, ErrInvalid, ErrConflict, ErrNotFound} {
+		if errors.Is(e.Err, family) {
+			return []error{ErrUnavailable}
+		}
+	}
+	return []error{ErrUnavailable, e.Err}
+}
+func (e *OutageError) Reason() string { return "unavailable" }
 
 func outage(part string, err error) error {
 	if o, ok := errors.AsType[*OutageError](err); ok {

@@ -1,7 +1,6 @@
 package apitoken
 
 import (
-	"errors"
 	"fmt"
 	"time"
 )
@@ -195,10 +194,12 @@ func (l *Lifetime) resolve(e Expiry, now time.Time) (time.Time, error) {
 		return fail("%s is too early: %s is the earliest (dates are UTC)", day.Format(dateFormat), earliest.Format(dateFormat))
 	case !latest.IsZero() && day.After(latest):
 		return fail("%s is too late: %s is the latest (dates are UTC)", day.Format(dateFormat), latest.Format(dateFormat))
-	case at.Year() > 9999:
+	}
+	if l.WholeDay {
+		at = day.AddDate(0, 0, 1)
+	}
+	if at.Year() > 9999 {
 		return fail("the year is beyond 9999: give an earlier expiry")
-	case l.WholeDay:
-		return day.AddDate(0, 0, 1), nil
 	}
 	return at, nil
 }
@@ -210,29 +211,52 @@ func (l *Lifetime) resolveAfter(p Period, now time.Time) time.Time {
 	return p.after(now).Truncate(time.Microsecond)
 }
 
+// maxPeriod keeps expiries within the years that can be written with four digits.
+var maxPeriod = Period{Years: 1000}
+
 // check reports faults of a policy's own figures.
 func (l *Lifetime) check(field string, interval time.Duration) error {
-	var errs []error
-	bad := func(name, problem string) { errs = append(errs, fieldErr(field+"."+name, "%s", problem)) }
-	for name, p := range map[string]Period{"default": l.Default, "min": l.Min, "max": l.Max} {
-		if p.Years < 0 || p.Days < 0 {
-			bad(name, "a period cannot be negative")
+	var f faults
+	bad := func(name, format string, args ...any) { f.add(field+"."+name, format, args...) }
+	figure := func(name string, p Period) {
+		if p.Years < 0 || p.Days < 0 || p.Years > maxPeriod.Years || p.Days > 366*maxPeriod.Years {
+			bad(name, "is %s: give a period of 0 to %s", p, maxPeriod)
 		}
+	}
+	figure("Default", l.Default)
+	figure("Min", l.Min)
+	figure("Max", l.Max)
+	for i, p := range l.Ranges {
+		figure(fmt.Sprintf("Ranges[%d]", i), p)
 	}
 	if l.Idle < 0 || l.Idle > 0 && l.Idle < 2*interval {
-		bad("idle", fmt.Sprintf("must be 0 or at least two usage intervals (%s): uses are not recorded more finely", 2*interval))
+		bad("Idle", "is %s: give 0 for never, or two usage intervals (%s) at least: uses are not recorded more finely", l.Idle, 2*interval)
 	}
-	ref := time.Date(2025, 6, 1, 0, 0, 0, 0, time.UTC)
 	if !l.Max.IsZero() {
-		if l.Default.after(ref).After(l.Max.after(ref)) {
-			bad("default", "is longer than max: shorten it or raise max")
+		if l.Default.canExceed(l.Max) {
+			bad("Default", "%s can be longer than Max, %s: shorten it or raise Max", l.Default, l.Max)
 		}
-		if l.Min.after(ref).After(l.Max.after(ref)) {
-			bad("min", "is longer than max")
+		if l.Min.canExceed(l.Max) {
+			bad("Min", "%s can be longer than Max, %s: shorten it or raise Max", l.Min, l.Max)
 		}
 		if l.Default.IsZero() && !l.Required {
-			bad("default", "max is set but an expiry that is not given would be 'never': set default or required")
+			bad("Default", "is none, but Max is set and an expiry that is not given would be 'never': set Default or Required")
 		}
 	}
-	return errors.Join(errs...)
+	if !l.Default.IsZero() && l.Min.canExceed(l.Default) {
+		bad("Default", "%s can be shorter than Min, %s: raise it or shorten Min", l.Default, l.Min)
+	}
+	return f.join()
+}
+
+// canExceed reports whether p can be longer than q: a year has 365 or 366 days,
+// so it depends on the day they are counted from.
+func (p Period) canExceed(q Period) bool {
+	for year := 2025; year < 2029; year++ {
+		from := time.Date(year, time.June, 1, 0, 0, 0, 0, time.UTC)
+		if p.after(from).After(q.after(from)) {
+			return true
+		}
+	}
+	return false
 }

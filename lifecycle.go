@@ -50,16 +50,20 @@ func (t *Token) EndsAt(now time.Time) time.Time { return earliest(t.ExpiresAt, t
 // PurgeAt returns when the token will be deleted, zero = not by time. From that
 // instant on it is not found, swept or not.
 func (t *Token) PurgeAt(now time.Time) time.Time {
-	if t.Terms.Purge <= 0 || t.idle(now) {
-		return time.Time{} // revoked tokens are kept
+	if t.Terms.Purge <= 0 {
+		return time.Time{}
 	}
+	var at time.Time
 	switch {
 	case t.State == StateDisabled:
-		return t.StateAt.Add(t.Terms.Purge)
+		at = t.StateAt.Add(t.Terms.Purge)
 	case t.State == StateActive && t.Terms.AfterExpiry == ExpiryDisables && !t.ExpiresAt.IsZero():
-		return t.ExpiresAt.Add(t.Terms.Purge)
+		at = t.ExpiresAt.Add(t.Terms.Purge)
 	}
-	return time.Time{}
+	if t.idle(now) && !t.IdleAt(now).After(at) {
+		return time.Time{} // revoked before that, and revoked tokens are kept
+	}
+	return at
 }
 
 // StatusAt returns what the token is at now by its own record: active,

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -43,9 +44,9 @@ func ParseNetworks(lists ...string) ([]netip.Prefix, error) {
 				out = append(out, p)
 			}
 		}
-		if n == 0 && list != "" {
-			errs.add("networks", "holds no address: give one, or leave the list out for any")
-		}
+	}
+	if n == 0 && strings.Join(lists, "") != "" {
+		errs.add("networks", "holds no address: give one, or leave the list out for any")
 	}
 	return out, errs.join()
 }
@@ -123,16 +124,34 @@ func parseOrigin(s string) (string, bool) {
 		return "", false
 	}
 	u, err := url.Parse(s)
-	if err != nil || u.Scheme == "" || u.Host == "" || u.Hostname() == "" || u.User != nil || u.Opaque != "" ||
-		u.Path != "" || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || strings.ContainsAny(s, "?#@*\\ ") {
+	if err != nil || u.Scheme == "" || u.User != nil || u.Opaque != "" || u.Path != "" || strings.ContainsAny(s, "?#@*\\% ") {
 		return "", false
 	}
-	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	host, ok := originHost(u)
 	port := u.Port()
-	if strings.HasSuffix(host, ":") || scheme == "http" && port == "80" || scheme == "https" && port == "443" {
-		host = strings.TrimSuffix(host[:len(host)-len(port)], ":")
+	if n, err := strconv.ParseUint(port, 10, 16); !ok || port != "" && (err != nil || n == 0 || port[0] == '0') {
+		return "", false
 	}
-	return scheme + "://" + host, true
+	if port == "" || u.Scheme == "http" && port == "80" || u.Scheme == "https" && port == "443" {
+		return u.Scheme + "://" + host, true
+	}
+	return u.Scheme + "://" + host + ":" + port, true
+}
+
+// originHost spells a host as browsers do: an IPv6 address in its shortest form,
+// a name in lower case. A name outside ASCII is none: browsers send Punycode.
+func originHost(u *url.URL) (string, bool) {
+	host := u.Hostname()
+	if strings.HasPrefix(u.Host, "[") {
+		a, err := netip.ParseAddr(host)
+		return "[" + a.String() + "]", err == nil && a.Is6()
+	}
+	for i := range len(host) {
+		if c := host[i]; notBase62[c] != 0 && c != '-' && c != '.' && c != '_' {
+			return "", false
+		}
+	}
+	return strings.ToLower(host), host != ""
 }
 
 // networkSet is an address list made for look-ups: disjoint, sorted ranges, one
@@ -149,6 +168,9 @@ func newNetworkSet(prefixes []netip.Prefix) *networkSet {
 	}
 	s := new(networkSet)
 	for _, p := range prefixes {
+		if !p.IsValid() {
+			continue // a damaged entry matches nothing
+		}
 		r := addrRange{p.Addr(), lastAddr(p)}
 		if r.first.Is4() {
 			s.v4 = append(s.v4, r)

@@ -1,9 +1,11 @@
 package apitoken
 
 import (
+	"container/heap"
 	"context"
 	"errors"
 	"hash/maphash"
+	"math"
 	"sync"
 	"time"
 
@@ -29,7 +31,8 @@ func shareOf(n, percent int) int {
 	if n <= 0 {
 		return 0
 	}
-	return max(1, int(int64(n)*int64(percent)/100))
+	// n × percent would overflow for the large limits that mean 'none'.
+	return max(1, n/100*percent+n%100*percent/100)
 }
 
 // Decision is a limiter's answer.
@@ -75,18 +78,27 @@ type MemoryLimiter struct {
 
 type limiterShard struct {
 	mu      sync.Mutex
+	now     time.Time // the latest instant seen
 	buckets map[LimitKey]*bucket
+	byFull  bucketHeap
 }
 
 type bucket struct {
+	key     LimitKey
 	limiter *rate.Limiter
 	limit   Limit
-	last    time.Time // the latest instant seen: a clock that steps back refills nothing
+	full    time.Time // it is not full before this instant; uses leave it behind
+	index   int       // in byFull
 }
 
-// NewMemoryLimiter returns a limiter for up to buckets buckets, at least 64.
-// When there are more it drops full ones, which changes no decision; if none is
-// full it refuses new keys with [ErrUnavailable] until one is.
+// maxDisorder is how far the instants of concurrent requests may be out of
+// order. What lies further back is a clock that was set back.
+const maxDisorder = time.Second
+
+// NewMemoryLimiter returns a limiter for up to buckets buckets, at least 64. They
+// are spread over 64 shards; a shard without room drops a full bucket, which
+// changes no decision, and if none is full it refuses new keys with
+// [ErrUnavailable] until one is.
 func NewMemoryLimiter(buckets int) *MemoryLimiter {
 	l := &MemoryLimiter{seed: maphash.MakeSeed(), max: max(1, buckets/64)}
 	for i := range l.shards {
@@ -95,11 +107,11 @@ func NewMemoryLimiter(buckets int) *MemoryLimiter {
 	return l
 }
 
-// Allow implements [Limiter].
+// Allow implements [Limiter]. A clock that was set back refills no bucket and
+// stops none: refilling goes on from the instant it was set to.
 func (l *MemoryLimiter) Allow(_ context.Context, key LimitKey, limit Limit, now time.Time) (Decision, error) {
-	burst := limit.Burst
-	if burst == 0 {
-		burst = limit.Quota
+	if err := limit.check(); err != nil {
+		return Decision{}, err
 	}
 	d := Decision{Limit: key.Name, Quota: limit.Quota, Window: limit.Window}
 	if limit.Quota == 0 {
@@ -109,43 +121,105 @@ func (l *MemoryLimiter) Allow(_ context.Context, key LimitKey, limit Limit, now 
 	shard := &l.shards[maphash.Comparable(l.seed, key)%uint64(len(l.shards))]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
+	now = shard.advance(now)
 	b, ok := shard.buckets[key]
 	if !ok {
-		if len(shard.buckets) >= l.max && !shard.dropFull(now) {
+		if len(shard.buckets) >= l.max && !shard.dropFull() {
 			return Decision{}, errors.New("every bucket is in use: make the limiter larger")
 		}
-		b = &bucket{limit: limit, limiter: rate.NewLimiter(perSecond(limit), burst), last: now}
+		b = &bucket{key: key, limit: limit, limiter: rate.NewLimiter(limit.perSecond(), limit.burst()), full: now}
 		shard.buckets[key] = b
+		heap.Push(&shard.byFull, b)
 	}
-	if now.Before(b.last) {
-		now = b.last
-	}
-	b.last = now
 	if b.limit != limit {
 		// An edited limit or share acts at once and refills nothing.
-		b.limiter.SetLimitAt(now, perSecond(limit))
-		b.limiter.SetBurstAt(now, burst)
-		b.limit = limit
+		b.limiter.SetLimitAt(now, limit.perSecond())
+		b.limiter.SetBurstAt(now, limit.burst())
+		b.limit, b.full = limit, now
+		heap.Fix(&shard.byFull, b.index)
 	}
 	d.Allowed = b.limiter.AllowN(now, 1)
 	have := b.limiter.TokensAt(now)
-	d.Remaining = max(0, int(have))
+	d.Remaining = int(min(max(have, 0), math.MaxInt32)) // int has 32 bits on some platforms
 	if !d.Allowed {
-		d.RetryAfter = time.Duration((1 - have) / float64(perSecond(limit)) * float64(time.Second))
+		d.RetryAfter = limit.timeFor(1 - have)
 	}
 	return d, nil
 }
 
-// dropFull makes room by dropping buckets that are full again.
-func (s *limiterShard) dropFull(now time.Time) bool {
-	dropped := false
-	for key, b := range s.buckets {
-		if b.limiter.TokensAt(now) >= float64(b.limiter.Burst()) {
-			delete(s.buckets, key)
-			dropped = true
+// advance returns the instant to decide by: the latest seen, so that requests
+// out of order refill nothing twice. After a clock was set back, all buckets go
+// on from there with what they have.
+func (s *limiterShard) advance(now time.Time) time.Time {
+	if s.now.Sub(now) > maxDisorder {
+		for _, b := range s.byFull {
+			b.limiter.SetLimitAt(s.now, b.limit.perSecond())
+			b.limiter.SetLimitAt(now, b.limit.perSecond())
+			b.full = now
 		}
+		s.now = now
 	}
-	return dropped
+	if now.After(s.now) {
+		s.now = now
+	}
+	return s.now
 }
 
-func perSecond(l Limit) rate.Limit { return rate.Limit(float64(l.Quota) / l.Window.Seconds()) }
+// dropFull drops a bucket that is full again, if there is one. The instants in
+// the heap are brought up to date as they come to the top, once for each time a
+// bucket was used: somebody who asks for ever new keys cannot make it search.
+func (s *limiterShard) dropFull() bool {
+	for {
+		b := s.byFull[0]
+		if b.full.After(s.now) {
+			return false
+		}
+		missing := float64(b.limit.burst()) - b.limiter.TokensAt(s.now)
+		if missing <= 0 {
+			heap.Pop(&s.byFull)
+			delete(s.buckets, b.key)
+			return true
+		}
+		b.full = s.now.Add(max(1, b.limit.timeFor(missing)))
+		heap.Fix(&s.byFull, 0)
+	}
+}
+
+func (l Limit) burst() int {
+	if l.Burst == 0 {
+		return l.Quota
+	}
+	return l.Burst
+}
+
+func (l Limit) perSecond() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window.Seconds()) }
+
+// timeFor returns how long requests take to be refilled, a century at most.
+func (l Limit) timeFor(requests float64) time.Duration {
+	const century = 100 * 365 * 24 * time.Hour
+	return time.Duration(min(math.Ceil(requests*float64(l.Window)/float64(l.Quota)), float64(century)))
+}
+
+// bucketHeap has the bucket that may be full first at the top.
+type bucketHeap []*bucket
+
+func (h bucketHeap) Len() int           { return len(h) }
+func (h bucketHeap) Less(i, j int) bool { return h[i].full.Before(h[j].full) }
+func (h bucketHeap) Swap(i, j int) {
+	h[i], h[j] = h[j], h[i]
+	h[i].index, h[j].index = i, j
+}
+
+func (h *bucketHeap) Push(x any) {
+	b := x.(*bucket)
+	b.index = len(*h)
+	*h = append(*h, b)
+}
+
+func (h *bucketHeap) Pop() any {
+	last := len(*h) - 1
+	b := (*h)[last]
+	(*h)[last] = nil
+	*h = (*h)[:last]
+	return b
+}

@@ -150,7 +150,8 @@ type tokenParts struct {
 }
 
 // parseToken takes a token string apart, or says that it is none: length,
-// prefix form, checksum, alphabet, in that order and without a store call.
+// underscore, checksum, alphabet, in that order and without a store call. Whether
+// the prefix is one of the host's is for the caller to ask.
 func parseToken(s string) (tokenParts, bool) {
 	cut := len(s) - bodyLen - 1
 	if cut < 1 || cut > maxPrefix || s[cut] != '_' {

@@ -61,7 +61,7 @@ func New(store Store, opts Options) (*Service, error) {
 		}
 	}
 	if _, ok := o.Kinds[o.DefaultKind]; !ok && o.DefaultKind != "" {
-		bad("DefaultKind", "%q is not in Kinds", o.DefaultKind)
+		bad("DefaultKind", "%q is not in Kinds: add it, or name one of %v", o.DefaultKind, slices.Sorted(maps.Keys(o.Kinds)))
 	}
 	orDefault := func(field string, d *time.Duration, def, lo, hi time.Duration) {
 		if *d == 0 {
@@ -89,29 +89,33 @@ func New(store Store, opts Options) (*Service, error) {
 	if o.Limiter == nil {
 		o.Limiter = NewMemoryLimiter(100_000)
 	}
-	for name, l := range o.Limits {
-		if err := l.check(); err != nil {
+	for _, name := range slices.Sorted(maps.Keys(o.Limits)) {
+		if err := o.Limits[name].check(); err != nil {
 			bad(fmt.Sprintf("Limits[%q]", name), "%s", err)
 		}
 	}
-	for _, p := range append([]string{o.Prefix}, o.OldPrefixes...) {
+	prefix := func(field, p string) {
 		s.prefixes[p] = true
+		if !validPrefix(p) {
+			bad(field, "%q is no prefix: write lower-case words joined by single underscores, such as acme or acme_live, at most %d bytes", clip(p), maxPrefix)
+		}
+	}
+	prefix("Prefix", o.Prefix)
+	for i, p := range o.OldPrefixes {
+		prefix(fmt.Sprintf("OldPrefixes[%d]", i), p)
 	}
 	for _, kind := range slices.Sorted(maps.Keys(o.Kinds)) {
 		rules, err := newKindRules(kind, o)
 		errs = append(errs, err)
 		s.kinds[kind] = rules
-		s.prefixes[rules.prefix] = true
-	}
-	for _, p := range slices.Sorted(maps.Keys(s.prefixes)) {
-		if !validPrefix(p) {
-			bad("Prefix", "%q is no prefix: write lower-case words joined by single underscores, such as acme or acme_live, at most %d bytes", clip(p), maxPrefix)
+		if rules.Policy.Prefix != "" {
+			prefix(fmt.Sprintf("Kinds[%q].Prefix", kind), rules.prefix)
 		}
 	}
-	for use, kinds := range o.Uses {
-		for _, k := range kinds {
+	for _, use := range slices.Sorted(maps.Keys(o.Uses)) {
+		for _, k := range o.Uses[use] {
 			if _, ok := o.Kinds[k]; !ok {
-				bad(fmt.Sprintf("Uses[%q]", use), "kind %q is not in Kinds", k)
+				bad(fmt.Sprintf("Uses[%q]", use), "kind %q is not in Kinds: add it there or remove it here", k)
 			}
 		}
 	}
@@ -142,12 +146,12 @@ func recordsOf(store Store) Records {
 func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 	r := &kindRules{Policy: o.Kinds[kind], kind: kind}
 	p := &r.Policy
-	at := func(field string) string { return fmt.Sprintf("Kinds[%q].%s", kind, field) }
+	at := func(field string) string { return fmt.Sprintf("Kinds[%q].%s", clip(string(kind)), field) }
 	var errs []error
 	bad := func(field, format string, args ...any) { errs = append(errs, fieldErr(at(field), format, args...)) }
 
 	if kind == "" || len(kind) > 64 || hasControl(string(kind), false) {
-		bad("", "a kind needs a name of 1 to 64 bytes without control characters")
+		errs = append(errs, fieldErr(fmt.Sprintf("Kinds[%q]", clip(string(kind))), "a kind needs a name of 1 to 64 bytes without control characters"))
 	}
 	r.prefix = p.Prefix
 	if r.prefix == "" {
@@ -168,14 +172,14 @@ func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 	switch p.Ownership {
 	case OwnedByCreator, OwnedByTenant:
 		if p.AgentKinds != nil {
-			bad("AgentKinds", "is only for kinds OwnedByAgent")
+			bad("AgentKinds", "is only for kinds with Ownership OwnedByAgent: remove it or set that")
 		}
 	case OwnedByAgent:
 		if o.Agents == nil {
 			bad("Ownership", "is OwnedByAgent, which asks for agents: set Options.Agents")
 		}
 	default:
-		bad("Ownership", "%q is unknown", p.Ownership)
+		bad("Ownership", "%q is unknown: use OwnedByCreator, OwnedByTenant or OwnedByAgent", p.Ownership)
 	}
 	byUser := p.Ownership == OwnedByCreator
 	switch p.Grant {
@@ -187,12 +191,12 @@ func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 			bad("Grant", "%q asks for the owner's permissions: set Options.Owners", p.Grant)
 		}
 	default:
-		bad("Grant", "%q is unknown", p.Grant)
+		bad("Grant", "%q is unknown: use GrantFrozen, GrantLive or GrantCut", p.Grant)
 	}
 	switch p.AfterExpiry {
 	case ExpiryLocks, ExpiryDisables:
 	default:
-		bad("AfterExpiry", "%q is unknown", p.AfterExpiry)
+		bad("AfterExpiry", "%q is unknown: use ExpiryLocks or ExpiryDisables", p.AfterExpiry)
 	}
 	switch p.OwnerInactive {
 	case OwnerSuspends, OwnerIgnored:
@@ -201,7 +205,7 @@ func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 			bad("OwnerInactive", "is OwnerDisables, which asks for owners: set Options.Owners")
 		}
 	default:
-		bad("OwnerInactive", "%q is unknown", p.OwnerInactive)
+		bad("OwnerInactive", "%q is unknown: use OwnerSuspends, OwnerDisables or OwnerIgnored", p.OwnerInactive)
 	}
 	if p.CreatorRolesAtUse && (o.Owners == nil || !byUser || len(p.CreatorRoles) == 0) {
 		bad("CreatorRolesAtUse", "checks the owner's roles: set Options.Owners and CreatorRoles, for kinds OwnedByCreator")
@@ -213,17 +217,20 @@ func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 	if len(p.Ceiling) > 0 {
 		r.ceiling = r.setOf(o.Catalog, "Ceiling", p.Ceiling, bad)
 	}
-	for name, ak := range p.AgentKinds {
-		set := r.setOf(o.Catalog, fmt.Sprintf("AgentKinds[%q]", name), ak.Permissions, bad)
-		if !r.ceiling.Covers(set) {
-			bad(fmt.Sprintf("AgentKinds[%q]", name), "%v are beyond the kind's ceiling or not for tokens", set.Minus(r.ceiling).Names())
+	for _, name := range slices.Sorted(maps.Keys(p.AgentKinds)) {
+		field := fmt.Sprintf("AgentKinds[%q]", name)
+		set := r.setOf(o.Catalog, field, p.AgentKinds[name].Permissions, bad)
+		if beyond := set.Intersect(o.Catalog.API()).Minus(r.ceiling); beyond.Len() > 0 {
+			bad(field, "%v are beyond the kind's Ceiling: remove them or raise it", beyond.Names())
 		}
 	}
-	for field, name := range map[string]string{"CreatePermission": p.CreatePermission, "ManagePermission": p.ManagePermission} {
-		if _, ok := o.Catalog.lookup(name); name != "" && !ok {
-			bad(field, "%q is not in Options.Catalog: add it", name)
+	known := func(field, permission string) {
+		if _, ok := o.Catalog.lookup(permission); permission != "" && !ok {
+			bad(field, "%q is not in Options.Catalog: add it", permission)
 		}
 	}
+	known("CreatePermission", p.CreatePermission)
+	known("ManagePermission", p.ManagePermission)
 	if _, ok := o.Catalog.Role(p.DefaultRole); p.DefaultRole != "" && !ok {
 		bad("DefaultRole", "%q is no role of Options.Catalog: add it", p.DefaultRole)
 	}

@@ -2,6 +2,8 @@ package apitoken
 
 import (
 	"net/netip"
+	"slices"
+	"slices"
 	"time"
 )
 
@@ -156,15 +158,27 @@ type Resources struct {
 
 // Has reports whether r contains the group.
 func (r Resources) Has(group string) bool {
-	if r.All {
-		return true
-	}
-	for _, g := range r.Groups {
-		if g == group {
-			return true
+	return r.All || slices.Contains(r.Groups, group)
+}
+
+func (r Resources) hasAll(groups []string) bool {
+	for _, g := range groups {
+		if !r.Has(g) {
+			return false
 		}
 	}
-	return false
+	return true
+}
+
+// within returns the groups that are in both.
+func (r Resources) within(limit Resources) Resources {
+	switch {
+	case limit.All:
+		return r
+	case r.All:
+		return limit
+	}
+	return Resources{Groups: slices.DeleteFunc(slices.Clone(r.Groups), func(g string) bool { return !limit.Has(g) })}
 }
 
 // Expired reports whether the token's expiry has come: it is usable while

@@ -3,6 +3,8 @@ package apitoken
 import (
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"unicode"
 	"unicode/utf8"
 )
@@ -79,9 +81,11 @@ func (f *faults) share(percent int) {
 func (f *faults) metadata(m map[string]string) {
 	if len(m) > maxMetadataPairs {
 		f.add("metadata", "has %d pairs: at most %d are possible", len(m), maxMetadataPairs)
+		return
 	}
 	size := 0
-	for k, v := range m {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		v := m[k]
 		size += len(k) + len(v)
 		if k == "" {
 			f.add("metadata", "has a pair without a key: name it")

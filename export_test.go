@@ -1,0 +1,113 @@
+package apitoken
+
+import (
+	"net/netip"
+	"time"
+)
+
+// What the external tests see of the inside.
+
+const (
+	IDLength     = idLen
+	SecretLength = secretLen
+	PrefixLength = maxPrefix
+	Base62       = base62
+)
+
+var (
+	FormatToken  = formatToken
+	DigestSecret = digestSecret
+	DigestLegacy = digestLegacy
+	RandomBase62 = randomBase62
+	ValidPrefix  = validPrefix
+	HintOf       = hintOf
+	ParseOrigin  = parseOrigin
+	ParseDate    = parseDate
+	SeenNetwork  = seenNetwork
+	Clip         = clip
+	Outage       = outage
+)
+
+func ParseToken(s string) (prefix string, id ID, secret string, ok bool) {
+	p, ok := parseToken(s)
+	return p.prefix, p.id, p.secret, ok
+}
+
+func NetworkSet(prefixes []netip.Prefix) (contains func(netip.Addr) bool) {
+	return newNetworkSet(prefixes).contains
+}
+
+func (l Lifetime) Resolve(e Expiry, now time.Time) (time.Time, error) { return l.resolve(e, now) }
+func (l Lifetime) Bounds(now time.Time) (earliest, latest time.Time)  { return l.bounds(now) }
+func (l Lifetime) Choose(now time.Time) []Period                      { return l.ranges(now) }
+func (l Lifetime) Check(interval time.Duration) error                 { return l.check("Lifetime", interval) }
+func (p Period) After(t time.Time) time.Time                          { return p.after(t) }
+
+// Validate runs the checks of one sort of input.
+func Validate(check string, s string) error {
+	var f faults
+	switch check {
+	case "name":
+		f.name(s)
+	case "text":
+		f.text("text", s, maxDescription, true)
+	case "identifier":
+		f.identifier("identifier", s)
+	}
+	return f.join()
+}
+
+func ValidateMetadata(m map[string]string) error {
+	var f faults
+	f.metadata(m)
+	return f.join()
+}
+
+func ValidateOrigins(list ...string) ([]string, error) {
+	var f faults
+	out := f.origins("origins", list)
+	return out, f.join()
+}
+
+func ValidateShare(percent int) error {
+	var f faults
+	f.share(percent)
+	return f.join()
+}
+
+// Step is a step of a plan.
+type Step struct {
+	At   time.Time
+	What EventType
+}
+
+// Plan carries out what is due on rec up to now, and returns it.
+func Plan(rec *Record, now time.Time) []Step {
+	var done []Step
+	for {
+		st, due := plan(rec, now)
+		if !due {
+			return done
+		}
+		done = append(done, Step{st.at, st.what})
+		if st.what == EventDeleted {
+			return done
+		}
+		st.apply(rec)
+	}
+}
+
+// Arm returns the DueAt that rec would be stored with.
+func Arm(rec *Record, now time.Time) time.Time {
+	arm(rec, now)
+	return rec.DueAt
+}
+
+// Buckets counts the buckets of a limiter.
+func (l *MemoryLimiter) Buckets() int {
+	n := 0
+	for i := range l.shards {
+		n += len(l.shards[i].buckets)
+	}
+	return n
+}

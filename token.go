@@ -3,7 +3,6 @@ package apitoken
 import (
 	"net/netip"
 	"slices"
-	"slices"
 	"time"
 )
 

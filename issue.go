@@ -170,6 +170,9 @@ func (s *Service) assign(ctx context.Context, pw *powers, r *kindRules, req *Iss
 			t.Resources = pw.standing.Resources
 		}
 	}
+	if pw.actor.resources != nil {
+		t.Resources = t.Resources.within(*pw.actor.resources)
+	}
 	if req.Agent != "" {
 		f.add("agent", "must be empty: %s tokens do not belong to agents", r.kind)
 	}

@@ -82,6 +82,7 @@ type Actor struct {
 	crossTenant bool
 	impersonal  bool         // a token without an owner
 	ceiling     *Permissions // of an actor that is itself a token
+	resources   *Resources   // likewise
 }
 
 // System returns the actor of the host's own jobs in a tenant: it passes role

@@ -1,0 +1,297 @@
+package httpauth
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/tokenry/apitoken"
+)
+
+// Options of [New]. The zero value works: tokens in the Authorization header,
+// the peer's address as the client's.
+type Options struct {
+	// Headers are further headers that may carry a token string, the value alone
+	// without a scheme (S3.19): "X-WallarmApi-Token". Defaults to none.
+	Headers []string
+	// LegacyIDHeader and LegacySecretHeader carry an ID and secret of an older kind
+	// (S3.17), which are one credential. Defaults to none; both or neither.
+	LegacyIDHeader     string
+	LegacySecretHeader string
+
+	// TrustedProxies are the addresses whose X-Forwarded-For is believed: see
+	// [Auth.ClientAddr]. Name the proxies and nothing else; a prefix of all
+	// addresses is refused. Defaults to none: the header is not read.
+	TrustedProxies []netip.Prefix
+	// FailedAttempts limits how often an address may present credentials that are
+	// not accepted. Defaults to off.
+	FailedAttempts FailedAttempts
+
+	// Realm is named in WWW-Authenticate: printable ASCII without quotes and
+	// backslashes. Defaults to "api".
+	Realm string
+	// TellHolder answers 'expired' or 'disabled' to whoever presents the right
+	// secret of such a token, instead of the 401 that tells nothing. Whoever found
+	// or stole the token is told too. Defaults to off.
+	TellHolder bool
+
+	// Catalog lets routes name permissions: see [Auth.RequirePermission]. Defaults
+	// to none.
+	Catalog *apitoken.Catalog
+	// Uses lets routes name a use: see [Auth.Use]. Give it the map of
+	// apitoken.Options.Uses. Defaults to none.
+	Uses map[string][]apitoken.Kind
+
+	// OnVerified is called once for each verified request, before its handler,
+	// with the context the handler gets: to label a trace or a log. Defaults to
+	// nothing.
+	OnVerified func(ctx context.Context, p apitoken.Principal)
+	// ErrorHandler answers refused requests. err says exactly why, so show the
+	// client what [Auth.WriteError] would, or less. Defaults to WriteError.
+	ErrorHandler func(w http.ResponseWriter, r *http.Request, err error)
+	// Logger gets outages and unknown errors as warnings, all other refusals at
+	// debug level, with their reason and without any secret. Defaults to
+	// slog.Default().
+	Logger *slog.Logger
+	// Clock is read for FailedAttempts only. Defaults to [apitoken.SystemClock].
+	Clock apitoken.Clock
+}
+
+// Auth makes middleware that verifies requests. It is safe for concurrent use.
+// Make it with [New].
+type Auth struct {
+	verifier apitoken.Verifier
+	opts     Options
+	headers  []string       // canonical
+	trusted  []netip.Prefix // IPv4 as IPv4
+	attempts *attempts      // nil = not limited
+}
+
+// New returns middleware over v. Like a bad pattern of http.ServeMux, a fault in
+// opts is a fault in the program: New panics and names all of them. For options
+// that come from a configuration file, ask [Options.Check] first.
+func New(v apitoken.Verifier, opts Options) *Auth {
+	if v == nil {
+		panic(errors.New("httpauth: New needs a Verifier: pass the Service of apitoken.New"))
+	}
+	if err := opts.Check(); err != nil {
+		panic(err)
+	}
+	a := &Auth{verifier: v, opts: opts}
+	o := &a.opts
+	if o.Realm == "" {
+		o.Realm = defaultRealm
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Clock == nil {
+		o.Clock = apitoken.SystemClock
+	}
+	if o.ErrorHandler == nil {
+		o.ErrorHandler = a.WriteError
+	}
+	for _, h := range o.Headers {
+		a.headers = append(a.headers, http.CanonicalHeaderKey(h))
+	}
+	o.LegacyIDHeader = http.CanonicalHeaderKey(o.LegacyIDHeader)
+	o.LegacySecretHeader = http.CanonicalHeaderKey(o.LegacySecretHeader)
+	for _, p := range o.TrustedProxies {
+		a.trusted = append(a.trusted, normalPrefix(p))
+	}
+	if o.FailedAttempts.Limit > 0 {
+		a.attempts = newAttempts(o.FailedAttempts)
+	}
+	return a
+}
+
+// Middleware lets verified requests through.
+func (a *Auth) Middleware(next http.Handler) http.Handler {
+	return a.layer(layer{})(next)
+}
+
+// Optional lets verified requests through, and requests without any credential;
+// for these [FromContext] reports false. A credential that is not accepted is
+// refused like everywhere: a client whose token has expired must not be taken
+// for a stranger.
+func (a *Auth) Optional(next http.Handler) http.Handler {
+	return a.layer(layer{optional: true})(next)
+}
+
+// Require lets requests through that are verified and satisfy need (S2.8).
+// Around a mux it covers a whole group of endpoints (S2.9).
+func (a *Auth) Require(need apitoken.Requirement) func(http.Handler) http.Handler {
+	return a.layer(layer{need: need})
+}
+
+// RequirePermission is [Auth.Require] of all the named permissions of
+// [Options].Catalog at once. It panics on a name the Catalog does not know.
+func (a *Auth) RequirePermission(names ...string) func(http.Handler) http.Handler {
+	if a.opts.Catalog == nil {
+		panic(errors.New("httpauth: RequirePermission looks names up: set Options.Catalog"))
+	}
+	if len(names) == 0 {
+		panic(errors.New("httpauth: RequirePermission without a name would require nothing: use Middleware"))
+	}
+	return a.Require(a.opts.Catalog.MustRequire(names...))
+}
+
+// Limit lets requests through that are verified and within the named rate limit
+// (S1.19). A request is counted each time it passes such a layer.
+func (a *Auth) Limit(name string) func(http.Handler) http.Handler {
+	if name == "" {
+		panic(errors.New("httpauth: Limit needs the name of a limit of apitoken.Options.Limits"))
+	}
+	return a.layer(layer{limit: name})
+}
+
+// RequireKind lets requests through that are verified with a token of one of
+// these kinds; others are told which to use (S3.22). A request that an outer
+// layer has verified already counts as a use even if it is refused here.
+func (a *Auth) RequireKind(kinds ...apitoken.Kind) func(http.Handler) http.Handler {
+	if len(kinds) == 0 {
+		panic(errors.New("httpauth: RequireKind needs the kinds to let through"))
+	}
+	return a.layer(layer{kinds: slices.Sorted(slices.Values(kinds))})
+}
+
+// Use is [Auth.RequireKind] of the kinds that [Options].Uses accepts for the
+// named use, which the refusal names too (S3.22). It panics on a use that is not
+// there.
+func (a *Auth) Use(name string) func(http.Handler) http.Handler {
+	kinds := a.opts.Uses[name]
+	if len(kinds) == 0 {
+		panic(errors.New("httpauth: no kind is accepted for the use " + name + ": add it to Options.Uses, as in apitoken.Options.Uses"))
+	}
+	return a.layer(layer{use: name, kinds: slices.Sorted(slices.Values(kinds))})
+}
+
+// layer is one piece of middleware and what it asks for.
+type layer struct {
+	auth *Auth
+	next http.Handler
+
+	optional bool
+	need     apitoken.Requirement
+	limit    string
+	use      string
+	kinds    []apitoken.Kind // sorted
+}
+
+func (a *Auth) layer(l layer) func(http.Handler) http.Handler {
+	return func(next http.Handler) http.Handler {
+		if next == nil {
+			panic(errors.New("httpauth: the handler to protect is nil"))
+		}
+		wrapped := l
+		wrapped.auth, wrapped.next = a, next
+		return &wrapped
+	}
+}
+
+func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	ctx := r.Context()
+	if outer, ok := ctx.Value(l.auth).(*verified); ok {
+		if err := l.admit(ctx, &outer.principal); err != nil {
+			l.auth.refuse(w, r, err)
+			return
+		}
+		l.next.ServeHTTP(w, r)
+		return
+	}
+	v := &verified{Context: ctx, auth: l.auth}
+	if err := l.verify(r, &v.principal); err != nil {
+		if l.optional && err == apitoken.ErrNoCredential {
+			l.next.ServeHTTP(w, r)
+			return
+		}
+		l.auth.refuse(w, r, err)
+		return
+	}
+	if l.auth.opts.OnVerified != nil {
+		l.auth.opts.OnVerified(v, v.principal)
+	}
+	l.next.ServeHTTP(w, r.WithContext(v))
+}
+
+// admit checks what the layer adds to an outer layer that has verified.
+func (l *layer) admit(ctx context.Context, p *apitoken.Principal) error {
+	if len(l.kinds) > 0 && !slices.Contains(l.kinds, p.Kind) {
+		return &apitoken.KindError{Kind: p.Kind, Use: l.use, Accepted: l.kinds}
+	}
+	if l.limit == "" && l.need == (apitoken.Requirement{}) {
+		return nil
+	}
+	return l.auth.verifier.Admit(ctx, *p, l.limit, l.need)
+}
+
+// verify has the request's credential verified, with all that the layer asks for
+// in the one call.
+func (l *layer) verify(r *http.Request, p *apitoken.Principal) error {
+	a := l.auth
+	req := apitoken.VerifyRequest{Kinds: l.kinds, Limit: l.limit, Need: l.need}
+	unfit := a.readCredential(r.Header, &req)
+	if unfit != nil && unfit != apitoken.ErrMalformedToken {
+		return unfit
+	}
+	switch origins := r.Header["Origin"]; {
+	case len(origins) > 1:
+		return apitoken.ErrOrigin
+	case len(origins) == 1:
+		if req.Origin = origins[0]; req.Origin == "" {
+			req.Origin = "null" // an empty line is not the absence of one
+		}
+	}
+	address, err := a.ClientAddr(r)
+	if err != nil {
+		return err
+	}
+	req.Address = address
+	var now time.Time
+	if a.attempts != nil {
+		now = a.opts.Clock.Now()
+		if err := a.attempts.check(address, now); err != nil {
+			return err
+		}
+	}
+	if err = unfit; err == nil {
+		*p, err = a.verifier.Verify(r.Context(), req)
+	}
+	if a.attempts != nil {
+		a.attempts.note(address, now, err)
+	}
+	return l.named(err)
+}
+
+// named puts the layer's use into the refusal of a kind: the Verifier was only
+// given the kinds.
+func (l *layer) named(err error) error {
+	if err == nil || l.use == "" {
+		return err
+	}
+	if kind, ok := errors.AsType[*apitoken.KindError](err); ok {
+		named := *kind
+		named.Use = l.use
+		return &named
+	}
+	return err
+}
+
+// refuse answers a request that is not let through.
+func (a *Auth) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	level := slog.LevelDebug
+	if statusOf(err) >= http.StatusInternalServerError {
+		level = slog.LevelWarn
+	}
+	if a.opts.Logger.Enabled(r.Context(), level) {
+		// The pattern and not the path: a path may hold what clients put there.
+		a.opts.Logger.LogAttrs(r.Context(), level, "httpauth: request refused",
+			slog.String("reason", apitoken.ReasonOf(err)), slog.Any("error", err),
+			slog.String("method", r.Method), slog.String("pattern", r.Pattern), slog.String("peer", r.RemoteAddr))
+	}
+	a.opts.ErrorHandler(w, r, err)
+}

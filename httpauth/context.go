@@ -1,0 +1,53 @@
+package httpauth
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/tokenry/apitoken"
+)
+
+// FromContext returns who the request acts for. It reports false where no layer
+// has verified the request: in handlers that are not wrapped, outside of the
+// layers, and for requests without a credential that [Auth.Optional] let through.
+func FromContext(ctx context.Context) (apitoken.Principal, bool) {
+	if v, ok := ctx.Value(principalKey{}).(*verified); ok {
+		return v.principal, true
+	}
+	return apitoken.Principal{}, false
+}
+
+// NewContext returns a context in which [FromContext] finds p, for tests of
+// handlers. It opens nothing: a layer verifies such a request like any other.
+func NewContext(ctx context.Context, p apitoken.Principal) context.Context {
+	return &verified{Context: ctx, principal: p}
+}
+
+type principalKey struct{}
+
+// verified is the context of a verified request. It is a context and not a value
+// in one, which saves an allocation. It is found under principalKey, whoever
+// verified, and under the Auth that verified, so that nested layers of two Auths
+// do not take each other's principal for their own.
+type verified struct {
+	context.Context
+	auth      *Auth // nil = NewContext
+	principal apitoken.Principal
+}
+
+func (v *verified) Value(key any) any {
+	switch k := key.(type) {
+	case principalKey:
+		return v
+	case *Auth:
+		if k == v.auth {
+			return v
+		}
+	}
+	return v.Context.Value(key)
+}
+
+// String keeps the token's record out of a printed context.
+func (v *verified) String() string {
+	return fmt.Sprintf("%v.WithPrincipal(%s)", v.Context, v.principal.Token)
+}

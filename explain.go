@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 )
 
 // Outcome is how a [Check] went.
@@ -27,36 +28,38 @@ func (s *Service) Explain(ctx context.Context, actor Actor, req ExplainRequest) 
 	if (req.ID != "") == credential {
 		return Explanation{}, fieldErr("id", "give either the ID of a token or a credential")
 	}
-	a := attempt{req: v, now: s.now(), scheme: SchemeBearer}
-	identified := error(nil)
 	id := req.ID
+	var now time.Time
+	var failed error
 	if credential {
-		identified = s.identify(ctx, &a)
-		if a.rec == nil {
-			if errors.Is(identified, ErrUnavailable) {
-				return Explanation{}, identified
-			}
-			if errors.Is(identified, ErrUnknownToken) {
-				return Explanation{}, ErrNotFound
-			}
-			return explainUnread(identified), nil
+		var found identified
+		found, failed = s.identify(ctx, v)
+		switch {
+		case found.c != nil:
+			id, now = found.c.principal.Token, found.now
+		case errors.Is(failed, ErrUnavailable):
+			return Explanation{}, failed
+		case errors.Is(failed, ErrUnknownToken):
+			return Explanation{}, ErrNotFound
+		default:
+			return explainUnread(failed), nil
 		}
-		id = a.rec.Token.ID
+	} else {
+		now = s.now()
 	}
 	rec, _, err := s.readable(ctx, actor, id)
 	if err != nil {
 		return Explanation{}, err
 	}
-	a.rec, a.c = rec, s.compile(rec)
 	x := explaining{out: Explanation{Token: id, Accepted: true}}
 	if credential {
 		x.add("credential", nil)
-		x.add("secret", identified)
+		x.add("secret", failed)
 	} else {
 		x.skip("credential", "explained by ID: no credential was presented")
 		x.skip("secret", "explained by ID: no credential was presented")
 	}
-	return s.explain(ctx, &a, &x), nil
+	return s.explain(ctx, s.compile(rec), v, now, &x), nil
 }
 
 // explainUnread is for a credential that cannot be read at all.
@@ -69,38 +72,38 @@ func explainUnread(err error) Explanation {
 	return x.out
 }
 
-func (s *Service) explain(ctx context.Context, a *attempt, x *explaining) Explanation {
-	t := &a.rec.Token
-	x.add("state", s.checkState(ctx, a))
-	x.add("owner", s.checkOwner(ctx, a))
-	x.add("kind", s.checkKind(a))
-	x.add("origin", s.checkOrigin(ctx, a))
-	if len(t.Networks) > 0 && !a.req.Address.IsValid() {
+func (s *Service) explain(ctx context.Context, c *compiled, req *VerifyRequest, now time.Time, x *explaining) Explanation {
+	t, grant := &c.principal.rec.Token, c.principal.permissions
+	x.add("state", s.checkState(ctx, c, now))
+	owner := s.checkOwner(ctx, c, &grant)
+	x.add("owner", owner)
+	x.add("kind", s.checkKind(t.Kind, req))
+	x.add("origin", s.checkOrigin(ctx, t, req.Origin))
+	if len(t.Networks) > 0 && !req.Address.IsValid() {
 		x.skip("network", "the token has an address list: give the client's address")
 	} else {
-		x.add("network", s.checkNetwork(a))
+		x.add("network", c.checkNetwork(req.Address))
 	}
-	switch _, known := s.opts.Limits[a.req.Limit]; {
-	case a.req.Limit == "":
+	switch _, known := s.opts.Limits[req.Limit]; {
+	case req.Limit == "":
 		x.skip("limit", "no limit was named")
 	case !known && s.opts.LimitFor == nil:
-		x.add("limit", outage("limits", errors.New("no limit is named "+a.req.Limit+": add it to Options.Limits")))
+		x.add("limit", outage("limits", errors.New("no limit is named "+req.Limit+": add it to Options.Limits")))
 	default:
 		x.skip("limit", "is not taken from by explaining")
 	}
-	if a.req.Need.r == nil {
+	if req.Need.r == nil {
 		x.skip("permission", "nothing was required")
 		return x.out
 	}
-	if (a.c.live || a.c.cut) && !a.asked {
+	if c.follows && errors.Is(owner, ErrUnavailable) {
 		x.skip("permission", "what the owner has is not known")
 		return x.out
 	}
-	set := a.c.grant
-	if err := s.cutPermissions(ctx, a, &set); err != nil {
+	if err := s.cutEntitled(ctx, t.Tenant, &grant); err != nil {
 		x.add("permission", err)
 	} else {
-		x.add("permission", a.req.Need.Check(set, t.Resources))
+		x.add("permission", req.Need.Check(grant, t.Resources))
 	}
 	return x.out
 }

@@ -37,18 +37,18 @@ func (f *faults) checkLegacy(cred LegacyCredential, r *kindRules) {
 
 // identifyLegacy finds the token of an ID and secret of an older kind. The two
 // are one credential (S3.17).
-func (s *Service) identifyLegacy(ctx context.Context, a *attempt) error {
-	a.scheme = SchemeLegacy
-	id, secret := a.req.LegacyID, a.req.LegacySecret
+func (s *Service) identifyLegacy(ctx context.Context, req *VerifyRequest) (identified, error) {
+	id, secret := req.LegacyID, req.LegacySecret
 	if id == "" || secret == "" {
-		return ErrNoCredential
+		return identified{}, ErrNoCredential
 	}
 	if len(id) > maxLegacyID || len(secret) < minLegacySecret || len(secret) > maxLegacySecret {
-		return ErrMalformedToken
+		return identified{}, ErrMalformedToken
 	}
+	now := s.now()
 	rec, err := s.store.GetByAlias(ctx, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return outage("store", err)
+		return identified{}, outage("store", err)
 	}
 	blob := s.dummy.Primary.Blob
 	if err == nil && !rec.Legacy.IsZero() {
@@ -57,14 +57,14 @@ func (s *Service) identifyLegacy(ctx context.Context, a *attempt) error {
 	sum := digestLegacy(id, secret)
 	match := subtle.ConstantTimeCompare(blob, sum[:]) == 1
 	if err != nil {
-		return ErrUnknownToken
+		return identified{}, ErrUnknownToken
 	}
-	a.rec, a.c = rec, s.compile(rec)
-	if rec.Legacy.IsZero() {
-		return ErrLegacyEnded
+	found := identified{c: s.compile(rec), now: now, scheme: SchemeLegacy}
+	switch {
+	case rec.Legacy.IsZero():
+		return found, ErrLegacyEnded
+	case !match:
+		return found, ErrWrongSecret
 	}
-	if !match {
-		return ErrWrongSecret
-	}
-	return nil
+	return found, nil
 }

@@ -285,11 +285,17 @@ func (p Permissions) Minus(q Permissions) Permissions {
 }
 
 // Covers reports whether all of q is in p.
-func (p Permissions) Covers(q Permissions) bool {
+func (p Permissions) Covers(q Permissions) bool { return p.covers(&q) }
+
+// covers is Covers without copies, for the hot path.
+func (p *Permissions) covers(q *Permissions) bool {
 	if p.catalog != q.catalog {
 		return q.Len() == 0
 	}
-	for i := range p.bits {
+	if p.catalog == nil {
+		return true
+	}
+	for i := range p.catalog.words {
 		if q.bits[i]&^p.bits[i] != 0 {
 			return false
 		}
@@ -360,7 +366,8 @@ func (c *Catalog) MustRequire(names ...string) Requirement {
 
 // Field says that a parameter or returned field needs these permissions beside
 // the Requirement's own (S2.8). It takes effect through [Requirement.Asking] and
-// [Requirement.FieldAllowed]. It panics on an unknown permission.
+// [Requirement.FieldAllowed]. Said twice of a field, both hold. It panics on an
+// unknown permission.
 func (r Requirement) Field(field string, names ...string) Requirement {
 	c := r.clone()
 	if c.need.catalog == nil {
@@ -373,7 +380,7 @@ func (r Requirement) Field(field string, names ...string) Requirement {
 	if c.fields == nil {
 		c.fields = make(map[string]Permissions)
 	}
-	c.fields[field] = more
+	c.fields[field] = c.fields[field].Union(more)
 	return Requirement{c}
 }
 
@@ -412,14 +419,19 @@ func (r Requirement) clone() *requirement {
 // a [PermissionError] that names all that is missing. With a person's
 // permissions it answers whether the person may do the same in the console.
 func (r Requirement) Check(have Permissions, resources Resources) error {
-	if r.r == nil || have.Covers(r.r.need) && len(r.r.groups) == 0 {
+	return r.check(&have, &resources)
+}
+
+// check is Check without copies, for the hot path.
+func (r Requirement) check(have *Permissions, resources *Resources) error {
+	if r.r == nil || have.covers(&r.r.need) && resources.hasAll(r.r.groups) {
 		return nil
 	}
 	return r.missing(have, resources)
 }
 
-func (r Requirement) missing(have Permissions, resources Resources) error {
-	e := &PermissionError{Missing: r.r.need.Minus(have).Names()}
+func (r Requirement) missing(have *Permissions, resources *Resources) error {
+	e := &PermissionError{Missing: r.r.need.Minus(*have).Names()}
 	for _, g := range r.r.groups {
 		if !resources.Has(g) {
 			e.Groups = append(e.Groups, g)

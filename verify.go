@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -42,7 +43,8 @@ func (p Principal) Can(permission string) bool { return p.permissions.Has(permis
 // Check returns nil if the principal satisfies the requirement, else a
 // [PermissionError].
 func (p Principal) Check(need Requirement) error {
-	return need.Check(p.permissions, p.Resources())
+	resources := p.Resources()
+	return need.check(&p.permissions, &resources)
 }
 
 // Shows reports whether a returned field of need may be shown to the principal
@@ -93,11 +95,12 @@ func (p Principal) ExpiresAt() time.Time {
 }
 
 // Actor returns the principal as the actor of managing calls, for APIs that let
-// a token manage tokens: the token's owner, with no more permissions than this
-// request has, and the owner's roles as the host knows them. A token without an
+// a token manage tokens: the token's owner, with no more permissions and resource
+// groups than this request has, and the owner's roles as the host knows them. A token without an
 // owner acts as itself.
 func (p Principal) Actor() Actor {
-	a := Actor{ID: p.Owner, Tenant: p.Tenant, Permissions: p.permissions.Names(), ceiling: &p.permissions}
+	resources := p.Resources()
+	a := Actor{ID: p.Owner, Tenant: p.Tenant, Permissions: p.permissions.Names(), ceiling: &p.permissions, resources: &resources}
 	if a.Permissions == nil {
 		a.Permissions = []string{}
 	}
@@ -110,16 +113,17 @@ func (p Principal) Actor() Actor {
 // compiled is what Verify needs of a record, made when the record is first used
 // by a Service and kept with it.
 type compiled struct {
-	service  *Service
-	rules    *kindRules
-	known    bool // the kind is configured
-	grant    Permissions
-	live     bool
-	cut      bool
-	owner    bool // the owner must be asked
-	roles    bool // and must have a creator role
-	networks *networkSet
-	use      atomic.Pointer[pendingUse]
+	service   *Service
+	principal Principal // of a bearer request, with all that the grant may be worth
+	rules     *kindRules
+	known     bool // the kind is configured
+	owner     bool // the owner must be asked
+	roles     bool // and must have a creator role
+	follows   bool // the owner's permissions cut the grant
+	networks  *networkSet
+	idleAt    time.Time // by the recorded uses; zero = the token has no idle time
+	touchAt   time.Time // from here on a use is written before it is accepted
+	use       atomic.Pointer[pendingUse]
 }
 
 // compile returns what the Service needs of rec.
@@ -128,34 +132,38 @@ func (s *Service) compile(rec *Record) *compiled {
 		return c
 	}
 	t := &rec.Token
-	c := &compiled{service: s, live: t.Grant.Live, cut: t.Grant.Cut, networks: newNetworkSet(t.Networks)}
-	c.rules, c.known = s.rulesOf(t.Kind)
-	c.owner = s.opts.Owners != nil && t.Owner != "" &&
-		(c.rules.OwnerInactive != OwnerIgnored || c.live || c.cut || c.rules.CreatorRolesAtUse)
-	c.roles = c.rules.CreatorRolesAtUse
+	rules, known := s.rulesOf(t.Kind)
+	c := &compiled{
+		service:   s,
+		principal: Principal{Token: t.ID, Tenant: t.Tenant, Owner: t.Owner, Agent: t.Agent, Kind: t.Kind, Scheme: SchemeBearer, rec: rec},
+		rules:     rules,
+		known:     known,
+		roles:     rules.CreatorRolesAtUse,
+		follows:   t.Grant.Live || t.Grant.Cut,
+		networks:  newNetworkSet(t.Networks),
+	}
+	c.owner = s.opts.Owners != nil && t.Owner != "" && t.Agent == "" &&
+		(rules.OwnerInactive != OwnerIgnored || c.follows || c.roles)
+	grant := &c.principal.permissions
 	switch {
-	case c.live:
-		c.grant = c.rules.ceiling
+	case c.follows && !c.owner: // nobody can say what the owner has
+	case t.Grant.Live:
+		*grant = rules.ceiling
 	case t.Grant.Role != "":
-		c.grant, _ = s.opts.Catalog.Role(t.Grant.Role)
-		c.grant.cut(&c.rules.ceiling)
+		*grant, _ = s.opts.Catalog.Role(t.Grant.Role)
+		grant.cut(&rules.ceiling)
 	default:
-		c.grant = s.opts.Catalog.Known(t.Grant.Permissions...)
-		c.grant.cut(&c.rules.ceiling)
+		*grant = s.opts.Catalog.Known(t.Grant.Permissions...)
+		grant.cut(&rules.ceiling)
+	}
+	if t.Terms.Idle > 0 {
+		// As IdleAt, without the clamp: a token whose last use lies in the future is
+		// not near its end either way.
+		c.idleAt = t.renewed(t.Usage.LastUsed).Add(t.Terms.Idle)
+		c.touchAt = c.idleAt.Add(-2 * t.Terms.Interval)
 	}
 	rec.compiled.Store(c)
 	return c
-}
-
-// attempt is one verification under way: what the checks share.
-type attempt struct {
-	req      *VerifyRequest
-	now      time.Time
-	scheme   Scheme
-	rec      *Record
-	c        *compiled
-	standing Standing
-	asked    bool // standing was asked for
 }
 
 // Verify checks a credential and everything a token is subject to, and returns
@@ -167,60 +175,48 @@ type attempt struct {
 // permission does. Errors are of the families [ErrInvalid] (more than one
 // credential), [ErrUnauthenticated], [ErrForbidden], [ErrRateLimited] and
 // [ErrUnavailable]; on any error the Principal is zero.
-func (s *Service) Verify(ctx context.Context, req VerifyRequest) (Principal, error) {
-	a := attempt{req: &req, now: s.now()}
-	if err := s.identify(ctx, &a); err != nil {
+func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, err error) {
+	found, err := s.identify(ctx, &req)
+	if err != nil {
 		if err == ErrSuperseded {
-			s.reportReuse(ctx, a.rec)
+			s.reportReuse(ctx, found.c.principal.rec)
 		}
 		return Principal{}, err
 	}
-	if err := s.checkState(ctx, &a); err != nil {
+	c, now := found.c, found.now
+	p = c.principal
+	p.Scheme = found.scheme
+	if err := s.checkState(ctx, c, now); err != nil {
 		return Principal{}, err
 	}
-	if err := s.checkOwner(ctx, &a); err != nil {
+	if err := s.checkOwner(ctx, c, &p.permissions); err != nil {
 		return Principal{}, err
 	}
-	if err := s.checkKind(&a); err != nil {
+	if err := s.checkKind(p.Kind, &req); err != nil {
 		return Principal{}, err
 	}
-	if req.Origin != "" || len(a.rec.Token.Origins) > 0 {
-		if err := s.checkOrigin(ctx, &a); err != nil {
-			return Principal{}, err
-		}
-	}
-	if err := s.checkNetwork(&a); err != nil {
+	if err := s.checkOrigin(ctx, &p.rec.Token, req.Origin); err != nil {
 		return Principal{}, err
 	}
-	t := &a.rec.Token
-	p := Principal{Token: t.ID, Tenant: t.Tenant, Owner: t.Owner, Agent: t.Agent, Kind: t.Kind, Scheme: a.scheme, rec: a.rec}
-	if s.opts.Catalog != nil {
-		p.permissions = a.c.grant
-		if err := s.cutPermissions(ctx, &a, &p.permissions); err != nil {
-			return Principal{}, err
-		}
+	if err := c.checkNetwork(req.Address); err != nil {
+		return Principal{}, err
+	}
+	if err := s.cutEntitled(ctx, p.Tenant, &p.permissions); err != nil {
+		return Principal{}, err
 	}
 	if req.Limit != "" {
-		if err := s.limit(ctx, &p, req.Limit, a.now); err != nil {
+		if err := s.limit(ctx, &p, req.Limit, now); err != nil {
 			return Principal{}, err
 		}
 	}
-	s.record(a.c, a.rec, a.now, req.Address, a.scheme == SchemeLegacy)
-	if t.Terms.Idle > 0 && nearlyIdle(t, a.now) {
-		s.touchNow(ctx, a.rec)
+	s.record(c, p.rec, now, req.Address, p.Scheme == SchemeLegacy)
+	if !c.touchAt.IsZero() && !now.Before(c.touchAt) {
+		s.touchNow(ctx, p.rec)
 	}
-	if req.Need.r != nil {
-		if err := req.Need.Check(p.permissions, t.Resources); err != nil {
-			return Principal{}, err
-		}
+	if err := req.Need.check(&p.permissions, &p.rec.Token.Resources); err != nil {
+		return Principal{}, err
 	}
 	return p, nil
-}
-
-// nearlyIdle reports whether the recorded uses leave less than two intervals of
-// a sliding life: then this one is written before it is accepted.
-func nearlyIdle(t *Token, now time.Time) bool {
-	return t.IdleAt(now).Sub(now) < 2*t.Terms.Interval
 }
 
 // Admit checks a rate limit ("" = none) and a requirement for a principal that
@@ -249,48 +245,56 @@ func (s *Service) Recheck(ctx context.Context, p Principal) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	a := attempt{req: &VerifyRequest{}, now: s.now(), scheme: p.Scheme, rec: rec, c: s.compile(rec)}
+	c := s.compile(rec)
 	if p.Scheme == SchemeLegacy && rec.Legacy.IsZero() {
 		return Principal{}, ErrLegacyEnded
 	}
-	if err := s.checkState(ctx, &a); err != nil {
+	if err := s.checkState(ctx, c, s.now()); err != nil {
 		return Principal{}, err
 	}
-	if err := s.checkOwner(ctx, &a); err != nil {
+	again := c.principal
+	again.Scheme = p.Scheme
+	if err := s.checkOwner(ctx, c, &again.permissions); err != nil {
 		return Principal{}, err
 	}
-	p.rec, p.permissions = rec, a.c.grant
-	if s.opts.Catalog != nil {
-		if err := s.cutPermissions(ctx, &a, &p.permissions); err != nil {
-			return Principal{}, err
-		}
+	if err := s.cutEntitled(ctx, again.Tenant, &again.permissions); err != nil {
+		return Principal{}, err
 	}
-	return p, nil
+	return again, nil
 }
 
-// identify finds the token of a credential and checks the secret.
-func (s *Service) identify(ctx context.Context, a *attempt) error {
-	req := a.req
+// identified is the token that a credential names, and the instant for which
+// all is checked.
+type identified struct {
+	c      *compiled
+	now    time.Time
+	scheme Scheme
+}
+
+// identify finds the token of a credential and checks the secret. What is not
+// even a credential by its shape is refused before the clock is read. When only
+// the secret is wrong the token is returned beside the error.
+func (s *Service) identify(ctx context.Context, req *VerifyRequest) (identified, error) {
 	if req.LegacyID != "" || req.LegacySecret != "" {
 		if req.Token != "" {
-			return ErrTwoCredentials
+			return identified{}, ErrTwoCredentials
 		}
-		return s.identifyLegacy(ctx, a)
+		return s.identifyLegacy(ctx, req)
 	}
-	a.scheme = SchemeBearer
 	if req.Token == "" {
-		return ErrNoCredential
+		return identified{}, ErrNoCredential
 	}
 	if len(req.Token) > MaxTokenLength {
-		return ErrMalformedToken
+		return identified{}, ErrMalformedToken
 	}
 	parts, ok := parseToken(req.Token)
 	if !ok || !s.prefixes[parts.prefix] {
-		return ErrMalformedToken
+		return identified{}, ErrMalformedToken
 	}
+	now := s.now()
 	rec, err := s.lookUp(ctx, parts.id)
 	if err != nil && err != ErrUnknownToken {
-		return err
+		return identified{}, err
 	}
 	if err == ErrUnknownToken {
 		rec = s.dummy // the same work as for a known ID
@@ -298,19 +302,19 @@ func (s *Service) identify(ctx context.Context, a *attempt) error {
 	sum := digestSecret(parts.secret)
 	match := rec.Primary.matches(&sum, parts.prefix)
 	if err != nil {
-		return err
+		return identified{}, err
 	}
-	a.rec, a.c = rec, s.compile(rec)
+	found := identified{c: s.compile(rec), now: now, scheme: SchemeBearer}
 	if match {
-		return nil
+		return found, nil
 	}
 	if !rec.Previous.IsZero() && rec.Previous.matches(&sum, parts.prefix) {
-		if a.now.Before(rec.PreviousUntil) {
-			return nil
+		if now.Before(rec.PreviousUntil) {
+			return found, nil
 		}
-		return ErrSuperseded
+		return found, ErrSuperseded
 	}
-	return ErrWrongSecret
+	return found, ErrWrongSecret
 }
 
 // matches compares in constant time. The prefix is public; it is compared so
@@ -340,8 +344,8 @@ func (s *Service) lookUp(ctx context.Context, id ID) (*Record, error) {
 
 // checkState refuses what is revoked, disabled, expired or idle, and kinds that
 // are not configured.
-func (s *Service) checkState(ctx context.Context, a *attempt) error {
-	t := &a.rec.Token
+func (s *Service) checkState(ctx context.Context, c *compiled, now time.Time) error {
+	t := &c.principal.rec.Token
 	switch {
 	case t.State == StateRevoked:
 		if t.Cause == CauseIdle {
@@ -355,21 +359,21 @@ func (s *Service) checkState(ctx context.Context, a *attempt) error {
 		return ErrDisabled
 	case t.State != StateActive:
 		return ErrRevoked // a state this version does not know gives no rights
-	case t.Expired(a.now):
+	case t.Expired(now):
 		return ErrExpired
-	case !a.c.known:
+	case !c.known:
 		return ErrKindUnknown
 	}
-	if t.Terms.Idle > 0 && t.idle(a.now) {
-		return s.checkIdle(ctx, a)
+	if !c.idleAt.IsZero() && !now.Before(c.idleAt) {
+		return s.checkIdle(ctx, t.ID, now)
 	}
 	return nil
 }
 
 // checkIdle decides about a token whose idle time seems to be over: after a
 // read past any sharing, and a look at the uses this node has not written yet.
-func (s *Service) checkIdle(ctx context.Context, a *attempt) error {
-	rec, err := s.fresh(ctx, a.rec.Token.ID)
+func (s *Service) checkIdle(ctx context.Context, id ID, now time.Time) error {
+	rec, err := s.fresh(ctx, id)
 	if errors.Is(err, ErrNotFound) {
 		return ErrUnknownToken
 	}
@@ -377,7 +381,7 @@ func (s *Service) checkIdle(ctx context.Context, a *attempt) error {
 		return err
 	}
 	s.addPending(&rec.Token)
-	if rec.Token.idle(a.now) || rec.Token.State != StateActive {
+	if rec.Token.idle(now) || rec.Token.State != StateActive {
 		return ErrIdle
 	}
 	return nil
@@ -392,49 +396,55 @@ func (s *Service) addPending(t *Token) {
 }
 
 // checkOwner refuses the token of an owner or agent who is not active, or whose
-// role no longer allows the kind.
-func (s *Service) checkOwner(ctx context.Context, a *attempt) error {
-	t := &a.rec.Token
-	if t.Agent != "" {
-		if s.opts.Agents == nil {
-			return ErrAgentInactive // issued when there were agents; nobody can vouch for it now
-		}
-		reg, err := s.registration(ctx, t.Tenant, t.Agent)
-		if err != nil {
-			return err
-		}
-		if !reg.Registered || !reg.Active {
-			return ErrAgentInactive
-		}
+// role no longer allows the kind. Where the grant follows the owner it is cut by
+// what the owner has (S1.6, S3.12).
+func (s *Service) checkOwner(ctx context.Context, c *compiled, grant *Permissions) error {
+	p := &c.principal
+	if p.Agent != "" {
+		return s.checkAgent(ctx, p)
+	}
+	if !c.owner {
 		return nil
 	}
-	if !a.c.owner {
-		return nil
-	}
-	st, err := s.standing(ctx, t.Tenant, t.Owner)
+	st, err := s.standing(ctx, p.Tenant, p.Owner)
 	if err != nil {
 		return err
 	}
-	a.standing, a.asked = st, true
-	if !st.Active && a.c.rules.OwnerInactive != OwnerIgnored {
+	if c.follows {
+		grant.cut(&st.Permissions)
+	}
+	if !st.Active && c.rules.OwnerInactive != OwnerIgnored {
 		return ErrOwnerInactive
 	}
-	if a.c.roles && !anyOf(a.c.rules.CreatorRoles, st.Roles) {
+	if c.roles && !anyOf(c.rules.CreatorRoles, st.Roles) {
 		return ErrOwnerRole
 	}
 	return nil
 }
 
+func (s *Service) checkAgent(ctx context.Context, p *Principal) error {
+	if s.opts.Agents == nil {
+		return ErrAgentInactive // issued when there were agents; nobody can vouch for it now
+	}
+	reg, err := s.registration(ctx, p.Tenant, p.Agent)
+	if err != nil {
+		return err
+	}
+	if !reg.Registered || !reg.Active {
+		return ErrAgentInactive
+	}
+	return nil
+}
+
 // checkKind refuses kinds that are not accepted for the use (S3.22).
-func (s *Service) checkKind(a *attempt) error {
-	kind := a.rec.Token.Kind
-	if use := a.req.Use; use != "" {
-		if accepted := s.opts.Uses[use]; !slices.Contains(accepted, kind) {
-			return &KindError{Kind: kind, Use: use, Accepted: sortedKinds(accepted)}
+func (s *Service) checkKind(kind Kind, req *VerifyRequest) error {
+	if req.Use != "" {
+		if accepted := s.opts.Uses[req.Use]; !slices.Contains(accepted, kind) {
+			return &KindError{Kind: kind, Use: req.Use, Accepted: sortedKinds(accepted)}
 		}
 	}
-	if len(a.req.Kinds) > 0 && !slices.Contains(a.req.Kinds, kind) {
-		return &KindError{Kind: kind, Accepted: sortedKinds(a.req.Kinds)}
+	if len(req.Kinds) > 0 && !slices.Contains(req.Kinds, kind) {
+		return &KindError{Kind: kind, Accepted: sortedKinds(req.Kinds)}
 	}
 	return nil
 }
@@ -444,11 +454,10 @@ func sortedKinds(kinds []Kind) []Kind { return slices.Sorted(slices.Values(kinds
 // checkOrigin lets a browser's origin pass if both the tenant's list and the
 // token's have it or are empty (S1.1). No Origin header: no browser's
 // cross-origin call.
-func (s *Service) checkOrigin(ctx context.Context, a *attempt) error {
-	if a.req.Origin == "" {
+func (s *Service) checkOrigin(ctx context.Context, t *Token, header string) error {
+	if header == "" {
 		return nil
 	}
-	t := &a.rec.Token
 	settings, err := s.store.Settings(ctx, t.Tenant)
 	if err != nil {
 		return outage("store", err)
@@ -456,7 +465,7 @@ func (s *Service) checkOrigin(ctx context.Context, a *attempt) error {
 	if len(settings.Origins) == 0 && len(t.Origins) == 0 {
 		return nil
 	}
-	origin, ok := parseOrigin(a.req.Origin)
+	origin, ok := parseOrigin(header)
 	if !ok || !allows(settings.Origins, origin) || !allows(t.Origins, origin) {
 		return ErrOrigin
 	}
@@ -468,26 +477,23 @@ func allows(list []string, origin string) bool {
 }
 
 // checkNetwork refuses addresses that are not in the token's list (S2.24).
-func (s *Service) checkNetwork(a *attempt) error {
-	if len(a.rec.Token.Networks) > 0 && !a.c.networks.contains(a.req.Address) {
+func (c *compiled) checkNetwork(from netip.Addr) error {
+	if c.networks != nil && !c.networks.contains(from) {
 		return ErrNetwork
 	}
 	return nil
 }
 
-// cutPermissions cuts the grant by the owner's permissions (S1.6, S3.12) and the
-// tenant's licences (S2.1).
-func (s *Service) cutPermissions(ctx context.Context, a *attempt, set *Permissions) error {
-	if a.c.live || a.c.cut {
-		set.cut(&a.standing.Permissions) // never asked: the zero Standing, nothing
+// cutEntitled cuts a grant by the tenant's licences (S2.1).
+func (s *Service) cutEntitled(ctx context.Context, tenant string, grant *Permissions) error {
+	if s.opts.Entitlements == nil || s.opts.Catalog == nil {
+		return nil
 	}
-	if s.opts.Entitlements != nil {
-		ceiling, err := s.entitled(ctx, a.rec.Token.Tenant)
-		if err != nil {
-			return err
-		}
-		set.cut(&ceiling)
+	ceiling, err := s.entitled(ctx, tenant)
+	if err != nil {
+		return err
 	}
+	grant.cut(&ceiling)
 	return nil
 }
 
@@ -500,6 +506,9 @@ func (s *Service) limit(ctx context.Context, p *Principal, name string, now time
 			return outage("limits", err)
 		}
 		if found {
+			if err := own.check(); err != nil {
+				return outage("limits", err) // those of Options were checked by New
+			}
 			l, ok = own, true
 		}
 	}

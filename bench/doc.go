@@ -1,0 +1,22 @@
+// Package bench measures what the library promises about speed, beside peers
+// that do a comparable job. Every figure is a ratio of two workloads that ran in
+// turns in one process: absolute times say more about the machine than about the
+// code.
+//
+//	go test -bench . -benchmem ./bench/            each workload by itself
+//	go run ./bench/ratios                          the table of ratios and bars
+//
+// None of it belongs into a test run: a shared machine is too noisy for a timed
+// test to tell the truth.
+package bench
+
+import "testing"
+
+// Workload is one thing to measure. Run prepares it outside the timed loop.
+type Workload struct {
+	Name string
+	Run  func(b *testing.B)
+}
+
+// Tokens is how many tokens are warm in the workloads that do not say otherwise.
+const Tokens = 1000

@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/tokenry/apitoken"
+)
+
+// selfTest serves handler on a spare port, asks it what a newcomer would, and
+// returns an error unless every answer was right.
+func selfTest(ctx context.Context, tokens *apitoken.Service, handler http.Handler, out io.Writer) error {
+	listener, err := listen(ctx, "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	serving, stop := context.WithCancel(ctx)
+	served := make(chan error, 1)
+	go func() { served <- serve(serving, listener, handler, tokens) }()
+
+	c := &conversation{ctx: ctx, url: "http://" + listener.Addr().String(), out: out}
+	err = c.hold(tokens)
+	c.client.CloseIdleConnections()
+	stop()
+	fmt.Fprintln(c.out)
+	if err := errors.Join(err, <-served); err != nil {
+		return err
+	}
+	if c.wrong > 0 {
+		return fmt.Errorf("%d of %d answers were wrong", c.wrong, c.asked)
+	}
+	_, err = fmt.Fprintf(out, "All %d answers were right.\n", c.asked)
+	return err
+}
+
+// conversation asks, prints and judges.
+type conversation struct {
+	ctx          context.Context
+	url          string
+	client       http.Client
+	out          io.Writer
+	asked, wrong int
+}
+
+// exchange is one request and what its answer must be.
+type exchange struct {
+	says    string // what it shows
+	request string // method and path
+	as      string // the token that asks, "" = none
+	body    string
+	retry   string // Idempotency-Key
+
+	status int
+	reason string   // of a refusal
+	has    []string // what the body must contain
+	lacks  []string // and must not
+}
+
+// answer is what later requests need of one.
+type answer struct {
+	ID      string `json:"id"`
+	Version int64  `json:"version"`
+	Reason  string `json:"reason"`
+	Secret  string `json:"secret"`
+	Token   struct {
+		ID      string `json:"id"`
+		Version int64  `json:"version"`
+	} `json:"token"`
+}
+
+func (c *conversation) ask(x exchange) answer {
+	c.asked++
+	method, path, _ := strings.Cut(x.request, " ")
+	fmt.Fprintf(c.out, "\n%d. %s\n   %s\n", c.asked, x.says, strings.Join(strings.Fields(shorten(x.request+" "+x.as+" "+x.body)), " "))
+	var got answer
+	status, body, err := c.send(method, path, x)
+	var faults []string
+	expect := func(ok bool, format string, args ...any) {
+		if !ok {
+			faults = append(faults, fmt.Sprintf(format, args...))
+		}
+	}
+	expect(err == nil, "no answer: %v", err)
+	expect(status == x.status, "status %d, expected %d", status, x.status)
+	if body != "" {
+		expect(json.Valid([]byte(body)), "the body is not JSON")
+		_ = json.Unmarshal([]byte(body), &got) // of other answers than these, as much as fits
+	}
+	if x.reason != "" {
+		expect(got.Reason == x.reason, "reason %q, expected %q", got.Reason, x.reason)
+	}
+	for _, part := range x.has {
+		expect(strings.Contains(body, part), "the body lacks %s", shorten(part))
+	}
+	for _, part := range x.lacks {
+		expect(!strings.Contains(body, part), "the body has %s", shorten(part))
+	}
+	shown := shorten(body)
+	if x.reason == "" {
+		shown = clip(shown)
+	}
+	fmt.Fprintf(c.out, "   %d (expected %d) %s\n", status, x.status, shown)
+	if len(faults) > 0 {
+		c.wrong++
+		fmt.Fprintf(c.out, "   WRONG: %s\n", strings.Join(faults, "; "))
+	}
+	return got
+}
+
+func (c *conversation) send(method, path string, x exchange) (int, string, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, 10*time.Second)
+	defer cancel()
+	r, err := http.NewRequestWithContext(ctx, method, c.url+path, strings.NewReader(x.body))
+	if err != nil {
+		return 0, "", err
+	}
+	if x.as != "" {
+		r.Header.Set("Authorization", "Bearer "+x.as)
+	}
+	if x.retry != "" {
+		r.Header.Set("Idempotency-Key", x.retry)
+	}
+	resp, err := c.client.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, strings.TrimSpace(string(body)), err
+}
+
+// secret matches a token string, whole or damaged.
+var secret = regexp.MustCompile(`([a-z][a-z0-9_]*_[0-9A-Za-z]{4})[0-9A-Za-z]{40,}[^\s"]*`)
+
+// shorten leaves of each token as much as its hint shows.
+func shorten(s string) string { return secret.ReplaceAllString(s, "$1…") }
+
+// clip ends a long text. It is for texts without secrets: half of one would be
+// printed.
+func clip(s string) string {
+	if r := []rune(s); len(r) > 250 {
+		return string(r[:250]) + " …"
+	}
+	return s
+}

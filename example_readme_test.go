@@ -1,0 +1,302 @@
+package apitoken_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/httpauth"
+	"github.com/tokenry/apitoken/memstore"
+)
+
+// What stands in README.md is compiled and run here; TestReadme keeps the two in
+// step.
+
+// The whole way, without anything a host need not have.
+func Example_tenLinePath() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	mux, w, user, org := http.NewServeMux(), httptest.NewRecorder(), "ann", "acme"
+	me := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, _ := httpauth.FromContext(r.Context())
+		fmt.Fprintf(w, "%s of %s", p.Owner, p.Tenant)
+	})
+
+	store, actor := memstore.New(), apitoken.Actor{ID: user, Tenant: org}
+	tokens, err := apitoken.New(store, apitoken.Options{Prefix: "acme"})
+	check(err)
+	auth := httpauth.New(tokens, httpauth.Options{})
+	mux.Handle("GET /api/me", auth.Middleware(me)) // in me: p, ok := httpauth.FromContext(r.Context())
+	issued, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci"})
+	check(err)
+	httpauth.WriteSecret(w, issued) // the one time it is shown; never cached
+	check(tokens.Revoke(ctx, actor, issued.Token.ID, "left the company"))
+	go tokens.Run(ctx) // writes usage, deletes what is due; Verify is right without it
+
+	fmt.Println("shown once:", w.Header().Get("Cache-Control"))
+	fmt.Println("revoked:", visit(mux, "/api/me", issued.Secret))
+	again, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci"})
+	check(err)
+	fmt.Println("a new one:", visit(mux, "/api/me", again.Secret))
+	// Output:
+	// shown once: no-store
+	// revoked: 401
+	// a new one: 200 ann of acme
+}
+
+// The rungs of the README's ladder, each the one before and a few lines more.
+
+func Example_ladderBearer() {
+	ctx, store, mux, user, org := context.Background(), memstore.New(), http.NewServeMux(), "ann", "acme"
+
+	opts := apitoken.Options{Prefix: "acme"}
+	tokens, err := apitoken.New(store, opts)
+	check(err)
+	auth := httpauth.New(tokens, httpauth.Options{})
+	mux.Handle("GET /api/devices", auth.Middleware(devices))
+	actor := apitoken.Actor{ID: user, Tenant: org}
+	issued, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci"})
+	check(err)
+
+	fmt.Println(visit(mux, "/api/devices", issued.Secret))
+	// Output: 200 devices of acme
+}
+
+func Example_ladderPermissions() {
+	ctx, store, mux, user, org := context.Background(), memstore.New(), http.NewServeMux(), "ann", "acme"
+
+	catalog := apitoken.MustCatalog([]apitoken.Permission{
+		{Name: "devices:view", API: true},
+		{Name: "devices:manage", API: true, Implies: []string{"devices:view"}},
+	}, []apitoken.Role{{Name: "operator", Permissions: []string{"devices:manage"}}})
+	opts := apitoken.Options{Prefix: "acme"}
+	opts.Catalog = catalog
+	tokens, err := apitoken.New(store, opts)
+	check(err)
+	auth := httpauth.New(tokens, httpauth.Options{})
+	mux.Handle("GET /api/devices", auth.Require(catalog.MustRequire("devices:view"))(devices))
+	mux.Handle("GET /api/lock", auth.Require(catalog.MustRequire("devices:manage"))(devices))
+	actor := apitoken.Actor{ID: user, Tenant: org, Roles: []string{"operator"}}
+	issued, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci", Permissions: []string{"devices:view"}})
+	check(err)
+
+	fmt.Println(visit(mux, "/api/devices", issued.Secret))
+	fmt.Println(visit(mux, "/api/lock", issued.Secret))
+	// Output:
+	// 200 devices of acme
+	// 403
+}
+
+func Example_ladderPlans() {
+	ctx, store, mux, user, org := context.Background(), memstore.New(), http.NewServeMux(), "ann", "acme"
+	catalog := ladderCatalog
+	plans := map[string]apitoken.Limit{"acme": {Quota: 2, Window: time.Hour}}
+	licensed := func(context.Context, string) (apitoken.Permissions, error) { return catalog.API(), nil }
+
+	opts := apitoken.Options{Prefix: "acme"}
+	opts.Catalog = catalog
+	opts.Limits = map[string]apitoken.Limit{"devices": {Quota: 1000, Window: time.Hour}}
+	opts.LimitFor = func(_ context.Context, p apitoken.Principal, _ string) (apitoken.Limit, bool, error) {
+		plan, ok := plans[p.Tenant]
+		return plan, ok, nil // false: Limits has the answer
+	}
+	opts.Entitlements = apitoken.EntitlementsFunc(licensed) // what the tenant has paid for
+	tokens, err := apitoken.New(store, opts)
+	check(err)
+	auth := httpauth.New(tokens, httpauth.Options{})
+	view := auth.Require(catalog.MustRequire("devices:view"))
+	mux.Handle("GET /api/devices", auth.Limit("devices")(view(devices)))
+	actor := apitoken.Actor{ID: user, Tenant: org, Roles: []string{"operator"}}
+	issued, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci", Permissions: []string{"devices:view"}})
+	check(err)
+
+	for range 3 {
+		fmt.Println(visit(mux, "/api/devices", issued.Secret))
+	}
+	// Output:
+	// 200 devices of acme
+	// 200 devices of acme
+	// 429
+}
+
+func Example_ladderOwners() {
+	ctx, store, mux, user, org := context.Background(), memstore.New(), http.NewServeMux(), "ann", "acme"
+	catalog := ladderCatalog
+	people := map[string]*ladderPerson{"ann": {"operator", true}}
+	find := func(_ context.Context, _, user string) (ladderPerson, error) {
+		if p, ok := people[user]; ok {
+			return *p, nil
+		}
+		return ladderPerson{}, apitoken.ErrNotFound
+	}
+
+	opts := apitoken.Options{Prefix: "acme"}
+	opts.Catalog = catalog
+	opts.Owners = apitoken.OwnersFunc(func(ctx context.Context, tenant, user string) (apitoken.Standing, error) {
+		p, err := find(ctx, tenant, user) // apitoken.ErrNotFound: no such user; any other error: an outage, 503
+		permissions, _ := catalog.Role(p.role)
+		return apitoken.Standing{Active: p.active, Permissions: permissions, Roles: []string{p.role}}, err
+	})
+	tokens, err := apitoken.New(store, opts)
+	check(err)
+	auth := httpauth.New(tokens, httpauth.Options{})
+	mux.Handle("GET /api/devices", auth.Require(catalog.MustRequire("devices:view"))(devices))
+	actor := apitoken.Actor{ID: user, Tenant: org}
+	issued, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci", Permissions: []string{"devices:view"}})
+	check(err)
+
+	fmt.Println(visit(mux, "/api/devices", issued.Secret))
+	people["ann"].active = false
+	fmt.Println(visit(mux, "/api/devices", issued.Secret))
+	people["ann"].active = true
+	fmt.Println(visit(mux, "/api/devices", issued.Secret))
+	// Output:
+	// 200 devices of acme
+	// 401
+	// 200 devices of acme
+}
+
+func Example_ladderKinds() {
+	ctx, store, mux, user, org := context.Background(), memstore.New(), http.NewServeMux(), "ann", "acme"
+	catalog := ladderCatalog
+	opts := apitoken.Options{Prefix: "acme"}
+	opts.Catalog = catalog
+	opts.Owners = apitoken.OwnersFunc(func(context.Context, string, string) (apitoken.Standing, error) {
+		return apitoken.Standing{Active: true, Permissions: catalog.API(), Roles: []string{"operator"}}, nil
+	})
+
+	personal := apitoken.PersonalPolicy()
+	personal.CreatorRoles, personal.ManagerRoles = []string{"operator"}, []string{"operator"} // your names
+	opts.Kinds = map[apitoken.Kind]apitoken.Policy{
+		apitoken.DefaultKind: {}, // tokens issued before there were kinds
+		"personal":           personal,
+		"report":             apitoken.FixedTermPolicy(""),
+	}
+	opts.DefaultKind = "personal"
+	tokens, err := apitoken.New(store, opts)
+	check(err)
+	auth := httpauth.New(tokens, httpauth.Options{})
+	mux.Handle("GET /api/devices", auth.RequireKind("personal")(devices))
+	issued, err := tokens.Issue(ctx, apitoken.Actor{ID: user, Tenant: org}, apitoken.IssueRequest{Name: "mine"})
+	check(err)
+	report, err := tokens.Issue(ctx, apitoken.Actor{ID: user, Tenant: org}, apitoken.IssueRequest{Kind: "report", Name: "weekly"})
+	check(err)
+
+	fmt.Println(visit(mux, "/api/devices", issued.Secret))
+	fmt.Println(visit(mux, "/api/devices", report.Secret))
+	// Output:
+	// 200 devices of acme
+	// 403
+}
+
+var ladderCatalog = apitoken.MustCatalog([]apitoken.Permission{
+	{Name: "devices:view", API: true},
+	{Name: "devices:manage", API: true, Implies: []string{"devices:view"}},
+}, []apitoken.Role{{Name: "operator", Permissions: []string{"devices:manage"}}})
+
+type ladderPerson struct {
+	role   string
+	active bool
+}
+
+var devices = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	p, _ := httpauth.FromContext(r.Context())
+	fmt.Fprintf(w, "devices of %s", p.Tenant)
+})
+
+func check(err error) {
+	if err != nil {
+		panic(err)
+	}
+}
+
+// visit presents a token and returns the answer's status, with the body when it
+// is the handler's.
+func visit(h http.Handler, path string, token apitoken.Secret) string {
+	r := httptest.NewRequest("GET", path, nil)
+	r.Header.Set("Authorization", "Bearer "+token.Reveal())
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		return fmt.Sprint(w.Code)
+	}
+	return fmt.Sprint(w.Code, " ", w.Body)
+}
+
+// TestReadme catches a README whose code no longer compiles: every Go block, and
+// both sides of every diff, stand in this file line by line.
+func TestReadme(t *testing.T) {
+	t.Parallel()
+	readme, err := os.ReadFile("README.md")
+	require.NoError(t, err)
+	self, err := os.ReadFile("example_readme_test.go")
+	require.NoError(t, err)
+	compiled := "\n" + flush(strings.Split(string(self), "\n")) + "\n"
+
+	blocks := fenced(string(readme))
+	require.Len(t, blocks["go"], 1, "the ten-line path")
+	require.Len(t, blocks["diff"], 4, "the rungs")
+	for _, block := range blocks["go"] {
+		require.Len(t, block, 10, "the ten-line path")
+		require.Contains(t, compiled, "\n"+flush(block)+"\n")
+	}
+	for _, block := range blocks["diff"] {
+		var before, after []string
+		compare := func() {
+			require.Contains(t, compiled, "\n"+flush(before)+"\n")
+			require.Contains(t, compiled, "\n"+flush(after)+"\n")
+			before, after = nil, nil
+		}
+		for _, line := range block {
+			switch mark, code := line[:1], line[1:]; mark {
+			case "-":
+				before = append(before, code)
+			case "+":
+				after = append(after, code)
+			case " ":
+				before, after = append(before, code), append(after, code)
+			case "@":
+				compare()
+			default:
+				require.Failf(t, "a line of a diff begins with +, -, @ or a space", "%q", line)
+			}
+		}
+		compare()
+	}
+}
+
+// fenced returns the code blocks of a Markdown text by language.
+func fenced(text string) map[string][][]string {
+	blocks := make(map[string][][]string)
+	language, inside := "", false
+	var block []string
+	for line := range strings.SplitSeq(text, "\n") {
+		switch fence, ok := strings.CutPrefix(line, "```"); {
+		case ok && inside:
+			blocks[language] = append(blocks[language], block)
+			inside, block = false, nil
+		case ok:
+			language, inside = fence, true
+		case inside:
+			block = append(block, line)
+		}
+	}
+	return blocks
+}
+
+// flush takes the indentation away, so that a block is found wherever it stands.
+func flush(lines []string) string {
+	var out []string
+	for _, line := range lines {
+		out = append(out, strings.TrimLeft(line, "\t "))
+	}
+	return strings.Join(out, "\n")
+}

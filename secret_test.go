@@ -89,7 +89,7 @@ func holders() map[string]any {
 		"fmt.Stringer":             fmt.Stringer(s),
 		"error that holds it":      errors.Join(holderError{s}),
 		"wrapped error":            fmt.Errorf("wrapped: %w", holderError{s}),
-		"formatted into a message": fmt.Sprintf("%v %s %q", s, p, issued),
+		"formatted into a message": fmt.Sprintf("%v %s %+v", s, p, issued),
 	}
 }
 

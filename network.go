@@ -147,7 +147,7 @@ func originHost(u *url.URL) (string, bool) {
 		return "[" + a.String() + "]", err == nil && a.Is6()
 	}
 	for i := range len(host) {
-		if c := host[i]; notBase62[c] != 0 && c != '-' && c != '.' && c != '_' {
+		if c := host[i]; base62Digit[c] == notBase62 && c != '-' && c != '.' && c != '_' {
 			return "", false
 		}
 	}

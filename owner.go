@@ -96,35 +96,34 @@ func (f EntitlementsFunc) Entitled(ctx context.Context, tenant string) (Permissi
 // standing asks about an owner: not found is inactive, a failure is an outage.
 func (s *Service) standing(ctx context.Context, tenant, owner string) (Standing, error) {
 	st, err := s.opts.Owners.Standing(ctx, tenant, owner)
-	switch {
-	case err == nil:
-		return st, nil
-	case errors.Is(err, ErrNotFound):
-		return Standing{}, nil
+	if err != nil {
+		return Standing{}, unanswered("owners", err)
 	}
-	return Standing{}, outage("owners", err)
+	return st, nil
 }
 
 // registration asks about an agent, likewise.
 func (s *Service) registration(ctx context.Context, tenant, agent string) (Registration, error) {
 	reg, err := s.opts.Agents.Registration(ctx, tenant, agent)
-	switch {
-	case err == nil:
-		return reg, nil
-	case errors.Is(err, ErrNotFound):
-		return Registration{}, nil
+	if err != nil {
+		return Registration{}, unanswered("agents", err)
 	}
-	return Registration{}, outage("agents", err)
+	return reg, nil
 }
 
 // entitled asks for a tenant's ceiling, likewise.
 func (s *Service) entitled(ctx context.Context, tenant string) (Permissions, error) {
 	set, err := s.opts.Entitlements.Entitled(ctx, tenant)
-	switch {
-	case err == nil:
-		return set, nil
-	case errors.Is(err, ErrNotFound):
-		return Permissions{}, nil
+	if err != nil {
+		return Permissions{}, unanswered("entitlements", err)
 	}
-	return Permissions{}, outage("entitlements", err)
+	return set, nil
+}
+
+// unanswered is an outage, unless the answer was 'not found'.
+func unanswered(part string, err error) error {
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return outage(part, err)
 }

@@ -459,7 +459,7 @@ func validPermissionName(s string) bool {
 		return false
 	}
 	for i := range len(s) {
-		if notBase62[s[i]] != 0 && strings.IndexByte(":._-/", s[i]) < 0 {
+		if base62Digit[s[i]] == notBase62 && strings.IndexByte(":._-/", s[i]) < 0 {
 			return false
 		}
 	}

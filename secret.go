@@ -7,7 +7,6 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
-	"strings"
 	"unsafe"
 )
 
@@ -85,22 +84,26 @@ const (
 
 const base62 = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-// notBase62[c] is 0 for the base62 characters and 1 for all others.
-var notBase62 = func() (t [256]byte) {
+// base62Digit[c] is the value of a base62 character, and has notBase62 set for
+// all others.
+var base62Digit = func() (t [256]byte) {
 	for i := range t {
-		if strings.IndexByte(base62, byte(i)) < 0 {
-			t[i] = 1
-		}
+		t[i] = notBase62
+	}
+	for i, c := range base62 {
+		t[c] = byte(i)
 	}
 	return t
 }()
 
+const notBase62 = 0x80
+
 func isBase62(s string) bool {
-	var bad byte
+	var all byte
 	for i := range len(s) {
-		bad |= notBase62[s[i]]
+		all |= base62Digit[s[i]]
 	}
-	return bad == 0
+	return all&notBase62 == 0
 }
 
 // randomBase62 returns n characters without modulo bias: bytes of 248 and more
@@ -135,6 +138,16 @@ func encodeChecksum(sum uint32) (out [sumLen]byte) {
 	return out
 }
 
+// hasChecksum reports whether text stands for sum. Reading six digits is cheaper
+// than writing them, and as each is in base62, one text stands for each sum.
+func hasChecksum(text string, sum uint32) bool {
+	var n uint64
+	for i := range sumLen {
+		n = n*62 + uint64(base62Digit[text[i]])
+	}
+	return n == uint64(sum) && isBase62(text)
+}
+
 func formatToken(prefix string, id ID, secret string) string {
 	head := prefix + "_" + string(id) + secret
 	sum := encodeChecksum(checksum(head))
@@ -157,12 +170,9 @@ func parseToken(s string) (tokenParts, bool) {
 	if cut < 1 || cut > maxPrefix || s[cut] != '_' {
 		return tokenParts{}, false
 	}
-	sum := encodeChecksum(checksum(s[:len(s)-sumLen]))
-	if s[len(s)-sumLen:] != string(sum[:]) {
-		return tokenParts{}, false
-	}
-	body := s[cut+1 : len(s)-sumLen]
-	if !isBase62(body) {
+	head, sum := s[:len(s)-sumLen], s[len(s)-sumLen:]
+	body := head[cut+1:]
+	if !hasChecksum(sum, checksum(head)) || !isBase62(body) {
 		return tokenParts{}, false
 	}
 	return tokenParts{prefix: s[:cut], id: ID(body[:idLen]), secret: body[idLen:]}, true

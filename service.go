@@ -18,8 +18,8 @@ type Service struct {
 	records  Records // nil if the store has none
 	opts     Options
 	kinds    map[Kind]*kindRules
-	prefixes map[string]bool
-	dummy    *Record // what an unknown ID is compared with
+	prefixes []string // of all token strings; few, so a list is faster than a map
+	dummy    *Record  // what an unknown ID is compared with
 	uses     *recorder
 
 	runStarted atomic.Bool
@@ -41,7 +41,7 @@ type kindRules struct {
 // [FieldError] that names the option and says what to do. New starts nothing and
 // does not touch the store.
 func New(store Store, opts Options) (*Service, error) {
-	s := &Service{store: store, opts: opts, kinds: make(map[Kind]*kindRules), prefixes: make(map[string]bool)}
+	s := &Service{store: store, opts: opts, kinds: make(map[Kind]*kindRules)}
 	o := &s.opts
 	var errs []error
 	bad := func(field, format string, args ...any) { errs = append(errs, fieldErr(field, format, args...)) }
@@ -95,7 +95,9 @@ func New(store Store, opts Options) (*Service, error) {
 		}
 	}
 	prefix := func(field, p string) {
-		s.prefixes[p] = true
+		if !slices.Contains(s.prefixes, p) {
+			s.prefixes = append(s.prefixes, p)
+		}
 		if !validPrefix(p) {
 			bad(field, "%q is no prefix: write lower-case words joined by single underscores, such as acme or acme_live, at most %d bytes", clip(p), maxPrefix)
 		}

@@ -116,10 +116,10 @@ type compiled struct {
 	service   *Service
 	principal Principal // of a bearer request, with all that the grant may be worth
 	rules     *kindRules
-	known     bool // the kind is configured
-	owner     bool // the owner must be asked
-	roles     bool // and must have a creator role
-	follows   bool // the owner's permissions cut the grant
+	refused   error // by its state alone; nil = it depends on the instant
+	owner     bool  // the owner must be asked
+	roles     bool  // and must have a creator role
+	follows   bool  // the owner's permissions cut the grant
 	networks  *networkSet
 	idleAt    time.Time // by the recorded uses; zero = the token has no idle time
 	touchAt   time.Time // from here on a use is written before it is accepted
@@ -132,12 +132,12 @@ func (s *Service) compile(rec *Record) *compiled {
 		return c
 	}
 	t := &rec.Token
-	rules, known := s.rulesOf(t.Kind)
+	rules, _ := s.rulesOf(t.Kind)
 	c := &compiled{
 		service:   s,
 		principal: Principal{Token: t.ID, Tenant: t.Tenant, Owner: t.Owner, Agent: t.Agent, Kind: t.Kind, Scheme: SchemeBearer, rec: rec},
 		rules:     rules,
-		known:     known,
+		refused:   s.refusal(t),
 		roles:     rules.CreatorRolesAtUse,
 		follows:   t.Grant.Live || t.Grant.Cut,
 		networks:  newNetworkSet(t.Networks),
@@ -288,7 +288,7 @@ func (s *Service) identify(ctx context.Context, req *VerifyRequest) (identified,
 		return identified{}, ErrMalformedToken
 	}
 	parts, ok := parseToken(req.Token)
-	if !ok || !s.prefixes[parts.prefix] {
+	if !ok || !slices.Contains(s.prefixes, parts.prefix) {
 		return identified{}, ErrMalformedToken
 	}
 	now := s.now()
@@ -342,29 +342,35 @@ func (s *Service) lookUp(ctx context.Context, id ID) (*Record, error) {
 	return nil, outage("store", err)
 }
 
+// refusal says why a token is refused whatever the instant: it is revoked or
+// disabled, or its kind is not configured.
+func (s *Service) refusal(t *Token) error {
+	_, known := s.kinds[t.Kind]
+	switch {
+	case t.State == StateRevoked && t.Cause == CauseIdle:
+		return ErrIdle
+	case t.State == StateDisabled && t.Cause == CauseExpired:
+		return ErrExpired
+	case t.State == StateDisabled:
+		return ErrDisabled
+	case t.State != StateActive:
+		return ErrRevoked // a state this version does not know gives no rights
+	case !known:
+		return ErrKindUnknown
+	}
+	return nil
+}
+
 // checkState refuses what is revoked, disabled, expired or idle, and kinds that
 // are not configured.
 func (s *Service) checkState(ctx context.Context, c *compiled, now time.Time) error {
 	t := &c.principal.rec.Token
 	switch {
-	case t.State == StateRevoked:
-		if t.Cause == CauseIdle {
-			return ErrIdle
-		}
-		return ErrRevoked
-	case t.State == StateDisabled:
-		if t.Cause == CauseExpired {
-			return ErrExpired
-		}
-		return ErrDisabled
-	case t.State != StateActive:
-		return ErrRevoked // a state this version does not know gives no rights
+	case c.refused != nil:
+		return c.refused
 	case t.Expired(now):
 		return ErrExpired
-	case !c.known:
-		return ErrKindUnknown
-	}
-	if !c.idleAt.IsZero() && !now.Before(c.idleAt) {
+	case !c.idleAt.IsZero() && !now.Before(c.idleAt):
 		return s.checkIdle(ctx, t.ID, now)
 	}
 	return nil
@@ -406,9 +412,13 @@ func (s *Service) checkOwner(ctx context.Context, c *compiled, grant *Permission
 	if !c.owner {
 		return nil
 	}
-	st, err := s.standing(ctx, p.Tenant, p.Owner)
+	// As s.standing, without copying the Standing once more.
+	st, err := s.opts.Owners.Standing(ctx, p.Tenant, p.Owner)
 	if err != nil {
-		return err
+		if err := unanswered("owners", err); err != nil {
+			return err
+		}
+		st = Standing{}
 	}
 	if c.follows {
 		grant.cut(&st.Permissions)

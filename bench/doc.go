@@ -14,8 +14,9 @@ import "testing"
 
 // Workload is one thing to measure. Run prepares it outside the timed loop.
 type Workload struct {
-	Name string
-	Run  func(b *testing.B)
+	Name  string
+	Run   func(b *testing.B)
+	Procs int // processors to run it on; 0 = as they are
 }
 
 // Tokens is how many tokens are warm in the workloads that do not say otherwise.

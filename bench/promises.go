@@ -1,0 +1,40 @@
+package bench
+
+import "time"
+
+// Promise is a row of the table of promises: how one workload compares with
+// another of the same run.
+type Promise struct {
+	Name   string
+	Of     Workload
+	Beside Workload // none: Of is compared with Unit
+	Unit   time.Duration
+	// Faster says how the ratio is told: how many times Of is faster than Beside,
+	// at least Bar. Otherwise it is the time of Of over that of Beside, at most Bar.
+	Faster    bool
+	Bar       float64
+	MaxAllocs int64 // -1 = any
+}
+
+// Missed reports whether a ratio is beyond the bar, with a tolerance of 1 for
+// none.
+func (p *Promise) Missed(ratio, tolerance float64) bool {
+	if p.Faster {
+		return ratio*tolerance < p.Bar
+	}
+	return ratio > p.Bar*tolerance
+}
+
+// Promises are all that this module measures.
+var Promises = []Promise{
+	{Name: "verify", Of: Verify, Beside: Prim, Bar: 3},
+	{Name: "verify: not slower than by hand", Of: Verify, Beside: HandRolled, Bar: 1},
+	{Name: "verify: faster than golang-jwt", Of: Verify, Beside: JWT, Faster: true, Bar: 20},
+	{Name: "verify: faster than fosite", Of: Verify, Beside: Fosite, Faster: true, Bar: 8},
+	{Name: "verify with limit and prefixes", Of: VerifyLimited, Beside: Prim, Bar: 4.5},
+	{Name: "refuse a damaged token", Of: RefuseDamaged, Beside: Prim, Bar: 0.6},
+	{Name: "refuse another system's token", Of: RefuseMalformed, Beside: Prim, Bar: 0.6},
+	{Name: "refuse an overlong token", Of: RefuseLong, Beside: Prim, Bar: 0.6},
+	{Name: "two processors", Of: VerifyOnTwo, Beside: VerifyOnOne, Faster: true, Bar: 1.7},
+	{Name: "two processors: the machine itself", Of: PrimOnTwo, Beside: PrimOnOne, Faster: true, Bar: 1.7, MaxAllocs: -1},
+}

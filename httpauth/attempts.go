@@ -59,7 +59,7 @@ type attempts struct {
 	half   int // addresses in a generation
 
 	mu         sync.Mutex
-	latest     time.Time // a clock that steps back gives no attempt back
+	latest     time.Time // the latest instant seen
 	young, old map[netip.Addr]*rate.Limiter
 }
 
@@ -87,7 +87,9 @@ func (a *attempts) check(addr netip.Addr, now time.Time) error {
 	if bucket == nil {
 		return nil
 	}
-	have := bucket.TokensAt(a.advance(now))
+	at := a.advance(now)
+	bucket.SetLimitAt(at, bucket.Limit()) // goes on from here if the clock was set back
+	have := bucket.TokensAt(at)
 	if have >= 1 {
 		return nil
 	}
@@ -131,8 +133,15 @@ func (a *attempts) find(key netip.Addr) *rate.Limiter {
 	return a.old[key]
 }
 
+// maxDisorder is how far the instants of concurrent requests may be out of
+// order. What lies further back is a clock that was set back.
+const maxDisorder = time.Second
+
+// advance returns the instant to decide by: the latest seen, so that requests out
+// of order bring no attempt back twice, and an address is not shut out for as long
+// as a clock was set back.
 func (a *attempts) advance(now time.Time) time.Time {
-	if now.After(a.latest) {
+	if now.After(a.latest) || a.latest.Sub(now) > maxDisorder {
 		a.latest = now
 	}
 	return a.latest

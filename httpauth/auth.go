@@ -203,8 +203,8 @@ func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.next.ServeHTTP(w, r)
 		return
 	}
-	v := &verified{Context: ctx, auth: l.auth}
-	if err := l.verify(r, &v.principal); err != nil {
+	p, err := l.verify(r)
+	if err != nil {
 		if l.optional && err == apitoken.ErrNoCredential {
 			l.next.ServeHTTP(w, r)
 			return
@@ -212,8 +212,9 @@ func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.auth.refuse(w, r, err)
 		return
 	}
+	v := &verified{Context: ctx, auth: l.auth, principal: p}
 	if l.auth.opts.OnVerified != nil {
-		l.auth.opts.OnVerified(v, v.principal)
+		l.auth.opts.OnVerified(v, p)
 	}
 	l.next.ServeHTTP(w, r.WithContext(v))
 }
@@ -231,40 +232,38 @@ func (l *layer) admit(ctx context.Context, p *apitoken.Principal) error {
 
 // verify has the request's credential verified, with all that the layer asks for
 // in the one call.
-func (l *layer) verify(r *http.Request, p *apitoken.Principal) error {
+func (l *layer) verify(r *http.Request) (p apitoken.Principal, err error) {
 	a := l.auth
 	req := apitoken.VerifyRequest{Kinds: l.kinds, Limit: l.limit, Need: l.need}
 	unfit := a.readCredential(r.Header, &req)
 	if unfit != nil && unfit != apitoken.ErrMalformedToken {
-		return unfit
+		return p, unfit
 	}
 	switch origins := r.Header["Origin"]; {
 	case len(origins) > 1:
-		return apitoken.ErrOrigin
+		return p, apitoken.ErrOrigin
 	case len(origins) == 1:
 		if req.Origin = origins[0]; req.Origin == "" {
 			req.Origin = "null" // an empty line is not the absence of one
 		}
 	}
-	address, err := a.ClientAddr(r)
-	if err != nil {
-		return err
+	if req.Address, err = a.ClientAddr(r); err != nil {
+		return p, err
 	}
-	req.Address = address
 	var now time.Time
 	if a.attempts != nil {
 		now = a.opts.Clock.Now()
-		if err := a.attempts.check(address, now); err != nil {
-			return err
+		if err := a.attempts.check(req.Address, now); err != nil {
+			return p, err
 		}
 	}
 	if err = unfit; err == nil {
-		*p, err = a.verifier.Verify(r.Context(), req)
+		p, err = a.verifier.Verify(r.Context(), req)
 	}
 	if a.attempts != nil {
-		a.attempts.note(address, now, err)
+		a.attempts.note(req.Address, now, err)
 	}
-	return l.named(err)
+	return p, l.named(err)
 }
 
 // named puts the layer's use into the refusal of a kind: the Verifier was only

@@ -54,12 +54,11 @@ const maxTries = 3
 // Every decision is made from a fresh read; decide may be called several times
 // and must be free of side effects but on ch.
 func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOptions, decide func(ch *change) error) (*Record, error) {
-	var f faults
-	f.addErr(actor.check())
-	f.text("reason", o.reason, maxReason, true)
-	if err := f.join(); err != nil {
+	if err := actor.check(); err != nil {
 		return nil, err
 	}
+	var f faults
+	f.text("reason", o.reason, maxReason, true)
 	pw, err := s.powers(ctx, actor)
 	if err != nil {
 		return nil, err
@@ -76,7 +75,11 @@ func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOption
 		if err := pw.may(o.verb, ch.rules, &ch.rec.Token); err != nil {
 			return nil, err
 		}
-		if err := decide(ch); err != nil {
+		err = decide(ch)
+		if err == nil || errors.Is(err, ErrInvalid) {
+			err = errors.Join(f.join(), err) // all that is wrong, at once
+		}
+		if err != nil {
 			return nil, err
 		}
 		if !ch.dirty && len(ch.events) == 0 {

@@ -20,6 +20,11 @@ func (s *Service) Edit(ctx context.Context, actor Actor, id ID, req EditRequest)
 		if err := ch.editable(verbEdit); err != nil {
 			return err
 		}
+		if req.Permissions != nil || req.Role != nil {
+			if err := ch.withinOwner(ctx); err != nil {
+				return err
+			}
+		}
 		var f faults
 		edited := ch.edit(&req, &f)
 		if err := f.join(); err != nil {
@@ -110,6 +115,22 @@ func (ch *change) editNetworks(req *EditRequest, f *faults) []netip.Prefix {
 		f.add("anyNetwork", "is set but addresses remain: remove them too")
 	}
 	return list
+}
+
+// withinOwner cuts what the editor may grant by what the owner has (S3.10).
+func (ch *change) withinOwner(ctx context.Context) error {
+	t := &ch.rec.Token
+	if ch.s.opts.Owners == nil || t.Owner == "" || ch.powers.owns(t) {
+		return nil
+	}
+	st, err := ch.s.standing(ctx, t.Tenant, t.Owner)
+	if err != nil {
+		return err
+	}
+	pw := *ch.powers
+	pw.permissions.cut(&st.Permissions)
+	ch.powers = &pw
+	return nil
 }
 
 // editGrant returns the grant after the edit, within what the editor has (S3.10).

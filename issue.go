@@ -27,7 +27,13 @@ func (s *Service) Issue(ctx context.Context, actor Actor, req IssueRequest) (Iss
 	}
 	rules, err := s.kindOf(req.Kind)
 	if err != nil {
-		return Issued{}, err
+		// The rest of the request is checked too, as far as it does not depend on
+		// the kind.
+		f := faults{err}
+		f.described(&req)
+		f.networks("networks", req.Networks)
+		f.origins("origins", req.Origins)
+		return Issued{}, f.join()
 	}
 	pw, err := s.powers(ctx, actor)
 	if err != nil {
@@ -104,11 +110,7 @@ func (rec *Record) newValue(prefix string) Secret {
 // wrong with it.
 func (s *Service) draft(ctx context.Context, pw *powers, r *kindRules, req *IssueRequest, now time.Time) (*Record, error) {
 	var f faults
-	f.name(req.Name)
-	f.text("description", req.Description, maxDescription, true)
-	f.text("reason", req.Reason, maxReason, true)
-	f.metadata(req.Metadata)
-	f.identifier("idempotencyKey", req.IdempotencyKey)
+	f.described(req)
 	f.checkLegacy(req.Legacy, r)
 	rec := &Record{Op: randomBase62(idLen), IdempotencyKey: req.IdempotencyKey}
 	t := &rec.Token
@@ -147,6 +149,15 @@ func (s *Service) draft(ctx context.Context, pw *powers, r *kindRules, req *Issu
 	}
 	arm(rec, now)
 	return rec.Clone(), nil
+}
+
+// described checks what describes a token, whatever its kind.
+func (f *faults) described(req *IssueRequest) {
+	f.name(req.Name)
+	f.text("description", req.Description, maxDescription, true)
+	f.text("reason", req.Reason, maxReason, true)
+	f.metadata(req.Metadata)
+	f.identifier("idempotencyKey", req.IdempotencyKey)
 }
 
 // assign says whose the token is and what it may do.

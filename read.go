@@ -169,6 +169,9 @@ func (s *Service) Get(ctx context.Context, actor Actor, id ID) (View, error) {
 // authenticates nobody and counts no use. Errors: [ErrNotFound],
 // [ErrUnavailable].
 func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) (View, error) {
+	if err := actor.check(); err != nil {
+		return View{}, err
+	}
 	if len(secret) > MaxTokenLength {
 		return View{}, ErrNotFound
 	}

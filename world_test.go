@@ -242,3 +242,98 @@ func rootFamily(err error) error {
 func ptr[T any](v T) *T { return &v }
 
 func long(n int) string { return strings.Repeat("x", n) }
+
+// tokenCalls are the managing calls on one token, each with a request that is
+// good for an active shared token.
+var tokenCalls = []struct {
+	name string
+	do   func(ctx context.Context, m apitoken.Manager, actor apitoken.Actor, id apitoken.ID) error
+}{
+	{"Get", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		_, err := m.Get(ctx, a, id)
+		return err
+	}},
+	{"Edit", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		_, err := m.Edit(ctx, a, id, apitoken.EditRequest{Name: ptr("edited")})
+		return err
+	}},
+	{"Extend", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		_, err := m.Extend(ctx, a, id, apitoken.ExtendRequest{Expiry: apitoken.ExpiresIn(week)})
+		return err
+	}},
+	{"Disable", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		_, err := m.Disable(ctx, a, id, "")
+		return err
+	}},
+	{"Enable", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		_, err := m.Enable(ctx, a, id, apitoken.EnableRequest{})
+		return err
+	}},
+	{"Rotate", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		_, err := m.Rotate(ctx, a, id, apitoken.RotateRequest{IdempotencyKey: "r"})
+		return err
+	}},
+	{"Revoke", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		return m.Revoke(ctx, a, id, "")
+	}},
+	{"Delete", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		return m.Delete(ctx, a, id, "")
+	}},
+	{"History", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		for _, err := range m.History(ctx, a, id) {
+			return err
+		}
+		return nil
+	}},
+	{"Explain", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor, id apitoken.ID) error {
+		_, err := m.Explain(ctx, a, apitoken.ExplainRequest{ID: id})
+		return err
+	}},
+}
+
+// tenantCalls are the managing calls on a tenant.
+var tenantCalls = []struct {
+	name string
+	do   func(ctx context.Context, m apitoken.Manager, actor apitoken.Actor) error
+}{
+	{"Issue", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.Issue(ctx, a, apitoken.IssueRequest{Kind: shared, Name: "one"})
+		return err
+	}},
+	{"Choices", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.Choices(ctx, a, shared)
+		return err
+	}},
+	{"List", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.List(ctx, a, apitoken.ListQuery{})
+		return err
+	}},
+	{"All", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		for _, err := range m.All(ctx, a, apitoken.ListQuery{}) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
+	{"Counts", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.Counts(ctx, a)
+		return err
+	}},
+	{"EditOrigins", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.EditOrigins(ctx, a, apitoken.OriginsRequest{Origins: []string{"https://new.example"}})
+		return err
+	}},
+	{"Origins", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.Origins(ctx, a)
+		return err
+	}},
+	{"FindBySecret", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.FindBySecret(ctx, a, "damaged")
+		return err
+	}},
+	{"ExplainCredential", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.Explain(ctx, a, apitoken.ExplainRequest{Verify: apitoken.VerifyRequest{Token: "damaged"}})
+		return err
+	}},
+}

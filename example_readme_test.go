@@ -17,40 +17,8 @@ import (
 	"github.com/tokenry/apitoken/memstore"
 )
 
-// What stands in README.md is compiled and run here; TestReadme keeps the two in
-// step.
-
-// The whole way, without anything a host need not have.
-func Example_tenLinePath() {
-	ctx, cancel := context.WithCancel(context.Background())
-	defer cancel()
-	mux, w, user, org := http.NewServeMux(), httptest.NewRecorder(), "ann", "acme"
-	me := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		p, _ := httpauth.FromContext(r.Context())
-		fmt.Fprintf(w, "%s of %s", p.Owner, p.Tenant)
-	})
-
-	store, actor := memstore.New(), apitoken.Actor{ID: user, Tenant: org}
-	tokens, err := apitoken.New(store, apitoken.Options{Prefix: "acme"})
-	check(err)
-	auth := httpauth.New(tokens, httpauth.Options{})
-	mux.Handle("GET /api/me", auth.Middleware(me)) // in me: p, ok := httpauth.FromContext(r.Context())
-	issued, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci"})
-	check(err)
-	httpauth.WriteSecret(w, issued) // the one time it is shown; never cached
-	check(tokens.Revoke(ctx, actor, issued.Token.ID, "left the company"))
-	go tokens.Run(ctx) // writes usage, deletes what is due; Verify is right without it
-
-	fmt.Println("shown once:", w.Header().Get("Cache-Control"))
-	fmt.Println("revoked:", visit(mux, "/api/me", issued.Secret))
-	again, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci"})
-	check(err)
-	fmt.Println("a new one:", visit(mux, "/api/me", again.Secret))
-	// Output:
-	// shown once: no-store
-	// revoked: 401
-	// a new one: 200 ann of acme
-}
+// The ladder of README.md is compiled and run here, its ten-line path in
+// example_test.go; TestReadme keeps them in step.
 
 // The rungs of the README's ladder, each the one before and a few lines more.
 
@@ -232,27 +200,35 @@ func visit(h http.Handler, path string, token apitoken.Secret) string {
 }
 
 // TestReadme catches a README whose code no longer compiles: every Go block, and
-// both sides of every diff, stand in this file line by line.
+// both sides of every diff, stand in the examples line by line.
 func TestReadme(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	self, err := os.ReadFile("example_readme_test.go")
-	require.NoError(t, err)
-	compiled := "\n" + flush(strings.Split(string(self), "\n")) + "\n"
+	compiled := "\n"
+	for _, file := range []string{"example_test.go", "example_readme_test.go"} {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		compiled += flush(strings.Split(string(text), "\n")) + "\n"
+	}
+
+	requireCompiled := func(lines []string) {
+		block := flush(lines)
+		require.Truef(t, strings.Contains(compiled, "\n"+block+"\n"), "no example compiles this block of README.md:\n%s", block)
+	}
 
 	blocks := fenced(string(readme))
 	require.Len(t, blocks["go"], 1, "the ten-line path")
 	require.Len(t, blocks["diff"], 4, "the rungs")
 	for _, block := range blocks["go"] {
 		require.Len(t, block, 10, "the ten-line path")
-		require.Contains(t, compiled, "\n"+flush(block)+"\n")
+		requireCompiled(block)
 	}
 	for _, block := range blocks["diff"] {
 		var before, after []string
 		compare := func() {
-			require.Contains(t, compiled, "\n"+flush(before)+"\n")
-			require.Contains(t, compiled, "\n"+flush(after)+"\n")
+			requireCompiled(before)
+			requireCompiled(after)
 			before, after = nil, nil
 		}
 		for _, line := range block {
@@ -292,11 +268,12 @@ func fenced(text string) map[string][][]string {
 	return blocks
 }
 
-// flush takes the indentation away, so that a block is found wherever it stands.
+// flush takes indentation and alignment away, so that a block is found wherever
+// it stands.
 func flush(lines []string) string {
 	var out []string
 	for _, line := range lines {
-		out = append(out, strings.TrimLeft(line, "\t "))
+		out = append(out, strings.Join(strings.Fields(line), " "))
 	}
 	return strings.Join(out, "\n")
 }

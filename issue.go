@@ -101,7 +101,7 @@ func (s *Service) kindNames() []Kind {
 func (rec *Record) newValue(prefix string) Secret {
 	secret := randomBase62(secretLen)
 	sum := digestSecret(secret)
-	rec.Primary = Slot{Algorithm: "sha256", Prefix: prefix, Blob: sum[:]}
+	rec.Primary = Slot{Algorithm: algorithmSHA256, Prefix: prefix, Blob: sum[:]}
 	rec.Token.Hint = hintOf(prefix, rec.Token.ID)
 	return NewSecret(formatToken(prefix, rec.Token.ID, secret))
 }
@@ -138,7 +138,7 @@ func (s *Service) draft(ctx context.Context, pw *powers, r *kindRules, req *Issu
 	}
 	if req.Legacy.ID != "" && !req.Legacy.Secret.IsZero() {
 		sum := digestLegacy(req.Legacy.ID, req.Legacy.Secret.Reveal())
-		rec.Alias, rec.Legacy = req.Legacy.ID, Slot{Algorithm: "sha256", Blob: sum[:]}
+		rec.Alias, rec.Legacy = req.Legacy.ID, Slot{Algorithm: algorithmSHA256, Blob: sum[:]}
 	}
 	if err := f.join(); err != nil {
 		return nil, err

@@ -184,7 +184,8 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 		return View{}, err
 	}
 	sum := digestSecret(parts.secret)
-	if !rec.Primary.matches(&sum, parts.prefix) && !rec.Previous.matches(&sum, parts.prefix) {
+	primary, previous := newSecretCheck(&rec.Primary), newSecretCheck(&rec.Previous)
+	if !primary.matches(&sum, parts.prefix) && !previous.matches(&sum, parts.prefix) {
 		return View{}, ErrNotFound
 	}
 	return s.view(ctx, rec, s.instant(), nil)

@@ -197,6 +197,9 @@ func validPrefix(p string) bool {
 // much again.
 const digestTag = "apitoken:v1:"
 
+// algorithmSHA256 names digestSecret, and digestLegacy, in a [Slot].
+const algorithmSHA256 = "sha256"
+
 func digestSecret(secret string) [sha256.Size]byte {
 	var b [len(digestTag) + secretLen]byte
 	copy(b[:], digestTag)

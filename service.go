@@ -126,7 +126,7 @@ func New(store Store, opts Options) (*Service, error) {
 	}
 	s.records = recordsOf(store)
 	s.uses = newRecorder(o.MaxPendingUses)
-	s.dummy = &Record{Primary: Slot{Algorithm: "sha256", Blob: make([]byte, 32)}}
+	s.dummy = &Record{Primary: Slot{Algorithm: algorithmSHA256, Blob: make([]byte, 32)}}
 	return s, nil
 }
 

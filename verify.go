@@ -2,6 +2,7 @@ package apitoken
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
 	"net/netip"
@@ -114,6 +115,8 @@ func (p Principal) Actor() Actor {
 // by a Service and kept with it.
 type compiled struct {
 	service   *Service
+	primary   secretCheck
+	previous  secretCheck
 	principal Principal // of a bearer request, with all that the grant may be worth
 	rules     *kindRules
 	refused   error // by its state alone; nil = it depends on the instant
@@ -121,6 +124,7 @@ type compiled struct {
 	roles     bool  // and must have a creator role
 	follows   bool  // the owner's permissions cut the grant
 	networks  *networkSet
+	expiresAt time.Time
 	idleAt    time.Time // by the recorded uses; zero = the token has no idle time
 	touchAt   time.Time // from here on a use is written before it is accepted
 	use       atomic.Pointer[pendingUse]
@@ -135,12 +139,15 @@ func (s *Service) compile(rec *Record) *compiled {
 	rules, _ := s.rulesOf(t.Kind)
 	c := &compiled{
 		service:   s,
+		primary:   newSecretCheck(&rec.Primary),
+		previous:  newSecretCheck(&rec.Previous),
 		principal: Principal{Token: t.ID, Tenant: t.Tenant, Owner: t.Owner, Agent: t.Agent, Kind: t.Kind, Scheme: SchemeBearer, rec: rec},
 		rules:     rules,
 		refused:   s.refusal(t),
 		roles:     rules.CreatorRolesAtUse,
 		follows:   t.Grant.Live || t.Grant.Cut,
 		networks:  newNetworkSet(t.Networks),
+		expiresAt: t.ExpiresAt,
 	}
 	c.owner = s.opts.Owners != nil && t.Owner != "" && t.Agent == "" &&
 		(rules.OwnerInactive != OwnerIgnored || c.follows || c.roles)
@@ -299,28 +306,43 @@ func (s *Service) identify(ctx context.Context, req *VerifyRequest) (identified,
 	if err == ErrUnknownToken {
 		rec = s.dummy // the same work as for a known ID
 	}
+	c := s.compile(rec)
 	sum := digestSecret(parts.secret)
-	match := rec.Primary.matches(&sum, parts.prefix)
+	match := c.primary.matches(&sum, parts.prefix)
 	if err != nil {
 		return identified{}, err
 	}
-	found := identified{c: s.compile(rec), now: now, scheme: SchemeBearer}
-	if match {
+	found := identified{c: c, now: now, scheme: SchemeBearer}
+	switch {
+	case match:
 		return found, nil
-	}
-	if !rec.Previous.IsZero() && rec.Previous.matches(&sum, parts.prefix) {
-		if now.Before(rec.PreviousUntil) {
-			return found, nil
-		}
+	case !c.previous.matches(&sum, parts.prefix):
+		return found, ErrWrongSecret
+	case !now.Before(rec.PreviousUntil):
 		return found, ErrSuperseded
 	}
-	return found, ErrWrongSecret
+	return found, nil
+}
+
+// secretCheck is a [Slot] made ready. The zero secretCheck matches nothing.
+type secretCheck struct {
+	digest [sha256.Size]byte
+	prefix string
+	ok     bool
+}
+
+// newSecretCheck reads a slot. One of an algorithm that this version does not
+// know matches nothing.
+func newSecretCheck(slot *Slot) secretCheck {
+	k := secretCheck{prefix: slot.Prefix, ok: slot.Algorithm == algorithmSHA256 && len(slot.Blob) == sha256.Size}
+	copy(k.digest[:], slot.Blob)
+	return k
 }
 
 // matches compares in constant time. The prefix is public; it is compared so
 // that exactly one string opens a token.
-func (slot *Slot) matches(sum *[32]byte, prefix string) bool {
-	return subtle.ConstantTimeCompare(slot.Blob, sum[:]) == 1 && slot.Prefix == prefix
+func (k *secretCheck) matches(sum *[sha256.Size]byte, prefix string) bool {
+	return subtle.ConstantTimeCompare(k.digest[:], sum[:]) == 1 && k.prefix == prefix && k.ok
 }
 
 // lookUp reads a token for verification: from the store's shared records where
@@ -364,14 +386,13 @@ func (s *Service) refusal(t *Token) error {
 // checkState refuses what is revoked, disabled, expired or idle, and kinds that
 // are not configured.
 func (s *Service) checkState(ctx context.Context, c *compiled, now time.Time) error {
-	t := &c.principal.rec.Token
 	switch {
 	case c.refused != nil:
 		return c.refused
-	case t.Expired(now):
+	case !c.expiresAt.IsZero() && !now.Before(c.expiresAt):
 		return ErrExpired
 	case !c.idleAt.IsZero() && !now.Before(c.idleAt):
-		return s.checkIdle(ctx, t.ID, now)
+		return s.checkIdle(ctx, c.principal.Token, now)
 	}
 	return nil
 }

@@ -29,7 +29,10 @@ func TestEdit(t *testing.T) {
 		{"nothing", plain, apitoken.EditRequest{}, nil, nil, nil},
 		{"the same again", plain, apitoken.EditRequest{Name: ptr("one"), Share: ptr(100)}, nil, nil, nil},
 		{"name and description", plain, apitoken.EditRequest{Name: ptr("two"), Description: ptr("d")}, []string{"name", "description"}, nil,
-			func(t *testing.T, v apitoken.View) { require.Equal(t, "two", v.Name); require.Equal(t, "d", v.Description) }},
+			func(t *testing.T, v apitoken.View) {
+				require.Equal(t, "two", v.Name)
+				require.Equal(t, "d", v.Description)
+			}},
 		{"metadata", plain, apitoken.EditRequest{Metadata: map[string]string{"team": "a"}}, []string{"metadata"}, nil,
 			func(t *testing.T, v apitoken.View) { require.Equal(t, map[string]string{"team": "a"}, v.Metadata) }},
 		// S1.20: the percentage can be edited, 1 to 100.

@@ -206,7 +206,7 @@ type Use struct {
 // wraps [ErrConflict].
 type DuplicateError struct {
 	Field    string // "id", "alias" or "idempotency key"
-	Existing ID     // the token that has it; "" if the store cannot tell
+	Existing ID     // the token that has it; for an ID or an alias "" if the store cannot tell
 }
 
 func (e *DuplicateError) Error() string {

@@ -106,7 +106,7 @@ func (s *Store) Settle(ctx context.Context, lease string, settled []apitoken.Set
 	defer s.mu.Unlock()
 	for _, st := range settled {
 		p, ok := s.outbox.byID[st.EventID]
-		if !ok || !p.open || p.holder != lease {
+		if !ok || !p.open || lease == "" || p.holder != lease {
 			continue
 		}
 		p.holder, p.until = "", st.RetryAt

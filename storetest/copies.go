@@ -1,0 +1,175 @@
+package storetest
+
+import (
+	"context"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/tokenry/apitoken"
+)
+
+// testCopies changes everything that went into a store or came out of it, and
+// demands that nothing stored follows.
+func testCopies(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
+	s, ctx := newStore(t), t.Context()
+	rec := full(t, 0)
+	tok := &rec.Token
+	tok.Tenant, tok.Kind, tok.State, tok.Terms = "copies", "kind", apitoken.StateActive, apitoken.Terms{}
+	var event apitoken.Event
+	fill(t, 0, &event)
+	event.Tenant, event.Target.Token, event.Version, event.Deliver = "copies", tok.ID, 1, true
+	set := apitoken.Settings{Tenant: "copies", Version: 1, Origins: []string{"https://a.example"}}
+
+	given, events := rec.Clone(), []apitoken.Event{event}
+	events[0].Changed = append([]string(nil), event.Changed...)
+	createStores.ok(t, s.Create(ctx, given, events), "Create")
+	scramble(given)
+	scramble(events)
+	handsOutCopies.same(t, stored(t, s, tok.ID), rec, "the token after its record was changed behind Create")
+
+	settings := set
+	settings.Origins = []string{"https://a.example"}
+	settingsSwap.ok(t, s.SwapSettings(ctx, settings, nil), "SwapSettings")
+	scramble(settings.Origins)
+
+	shared := recordsOf(s)
+	scan := apitoken.Scan{Tenant: "copies", AllKinds: true, Now: epoch, Limit: 1}
+	now := tok.CreatedAt.AddDate(50, 0, 0)
+	for _, c := range []struct {
+		name string
+		read func() (any, error)
+	}{
+		{"Get", func() (any, error) { return s.Get(ctx, tok.ID) }},
+		{"GetByAlias", func() (any, error) { return s.GetByAlias(ctx, rec.Alias) }},
+		{"List", func() (any, error) { return s.List(ctx, scan) }},
+		{"Counts", func() (any, error) { return s.Counts(ctx, scan) }},
+		{"Due", func() (any, error) { return s.Due(ctx, now, apitoken.DuePosition{}, 10) }},
+		{"Events", func() (any, error) { return s.Events(ctx, "copies", tok.ID, "", 10) }},
+		{"Settings", func() (any, error) { return s.Settings(ctx, "copies") }},
+		{"Claim", func() (any, error) {
+			now = now.Add(time.Hour)
+			return s.Claim(ctx, lease("copies", now, now), 10)
+		}},
+	} {
+		got, err := c.read()
+		handsOutCopies.ok(t, err, c.name)
+		if reflect.ValueOf(got).Kind() == reflect.Slice && reflect.ValueOf(got).Len() == 0 {
+			handsOutCopies.fail(t, "%s returned nothing", c.name)
+		}
+		scramble(got)
+		handsOutCopies.same(t, stored(t, s, tok.ID), rec, "the token after what "+c.name+" returned was changed")
+		if shared != nil {
+			one, err := shared.Record(ctx, tok.ID)
+			recordReturns.ok(t, err, "Record")
+			handsOutCopies.same(t, one, rec, "the shared record after what "+c.name+" returned was changed")
+		}
+		history, err := s.Events(ctx, "copies", tok.ID, "", 10)
+		eventsReturn.ok(t, err, "Events")
+		for i := range history {
+			history[i].Deliver = event.Deliver
+		}
+		handsOutCopies.same(t, history, []apitoken.Event{event}, "the events after what "+c.name+" returned was changed")
+		back, err := s.Settings(ctx, "copies")
+		settingsReturn.ok(t, err, "Settings")
+		handsOutCopies.same(t, back, set, "the settings after what "+c.name+" returned was changed")
+	}
+
+	n := next(rec)
+	swapped := n.Clone()
+	swapReplaces.ok(t, s.Swap(ctx, swapped, apitoken.Guard{}, nil), "Swap")
+	scramble(swapped)
+	handsOutCopies.same(t, stored(t, s, tok.ID), n, "the token after its record was changed behind Swap")
+
+	var use apitoken.Use
+	fill(t, 1, &use)
+	use.ID, use.LastUsed = tok.ID, now
+	networks := append(use.Networks[:0:0], use.Networks...)
+	touchAdds.ok(t, s.Touch(ctx, []apitoken.Use{use}), "Touch")
+	scramble(use.Networks)
+	handsOutCopies.same(t, stored(t, s, tok.ID).Token.Usage.Networks, networks, "the networks after the list was changed behind Touch")
+}
+
+// scramble zeroes, in place, everything that v leads to.
+func scramble(v any) { scrambleValue(reflect.ValueOf(v)) }
+
+func scrambleValue(v reflect.Value) {
+	switch v.Kind() {
+	case reflect.Pointer:
+		if !v.IsNil() {
+			scrambleValue(v.Elem())
+		}
+	case reflect.Struct:
+		for i := range v.NumField() {
+			if !v.Type().Field(i).IsExported() {
+				continue
+			}
+			scrambleValue(v.Field(i))
+			if v.Field(i).CanSet() {
+				v.Field(i).SetZero()
+			}
+		}
+	case reflect.Slice:
+		for i := range v.Len() {
+			scrambleValue(v.Index(i))
+			v.Index(i).SetZero()
+		}
+	case reflect.Map:
+		v.Clear()
+	}
+}
+
+// testContext calls everything with a context that has ended.
+func testContext(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
+	s, ctx := newStore(t), t.Context()
+	rec := plain("context")
+	rec.Alias, rec.DueAt = "context", epoch
+	events := eventsOf(rec, 1)
+	events[0].Deliver = true
+	createStores.ok(t, s.Create(ctx, rec.Clone(), events), "Create")
+	ended, cancel := context.WithCancel(ctx)
+	cancel()
+
+	fresh, n := plain("context"), next(rec)
+	scan := apitoken.Scan{Tenant: "context", AllKinds: true, Now: epoch, Limit: 10}
+	for name, call := range map[string]func() error{
+		"Create":       func() error { return s.Create(ended, fresh.Clone(), eventsOf(fresh, 1)) },
+		"Get":          func() error { _, err := s.Get(ended, rec.Token.ID); return err },
+		"Get, unknown": func() error { _, err := s.Get(ended, fresh.Token.ID); return err },
+		"GetByAlias":   func() error { _, err := s.GetByAlias(ended, "context"); return err },
+		"Swap":         func() error { return s.Swap(ended, n.Clone(), apitoken.Guard{}, eventsOf(n, 1)) },
+		"Delete":       func() error { return s.Delete(ended, rec.Token.ID, 1, apitoken.Guard{}, eventsOf(n, 1)) },
+		"Touch": func() error {
+			return s.Touch(ended, []apitoken.Use{{ID: rec.Token.ID, Count: 1, LastUsed: epoch}})
+		},
+		"List":   func() error { _, err := s.List(ended, scan); return err },
+		"Counts": func() error { _, err := s.Counts(ended, scan); return err },
+		"Due":    func() error { _, err := s.Due(ended, epoch, apitoken.DuePosition{}, 10); return err },
+		"Events": func() error { _, err := s.Events(ended, "context", rec.Token.ID, "", 10); return err },
+		"Claim":  func() error { _, err := s.Claim(ended, lease("ended", epoch, epoch.Add(time.Hour)), 10); return err },
+		"Settle": func() error {
+			return s.Settle(ended, "held", []apitoken.Settlement{{EventID: events[0].ID, Done: true}})
+		},
+		"Settings": func() error { _, err := s.Settings(ended, "context"); return err },
+		"SwapSettings": func() error {
+			return s.SwapSettings(ended, apitoken.Settings{Tenant: "context", Version: 1}, nil)
+		},
+		"Stats": func() error { _, err := s.Stats(ended, epoch); return err },
+	} {
+		honoursContext.outage(t, call(), name+" with a context that has ended")
+	}
+	if shared := recordsOf(s); shared != nil {
+		_, err := shared.Record(ended, rec.Token.ID)
+		honoursContext.outage(t, err, "Record with a context that has ended")
+	}
+
+	honoursContext.same(t, stored(t, s, rec.Token.ID), rec, "the token after refused writes")
+	absent(t, s, fresh.Token.ID, honoursContext, "Get of a token whose Create was refused")
+	honoursContext.same(t, history(t, s, "context", rec.Token.ID), idsOf(events), "the events after refused writes")
+	set, err := s.Settings(ctx, "context")
+	settingsReturn.ok(t, err, "Settings")
+	honoursContext.same(t, set, apitoken.Settings{Tenant: "context"}, "the settings after a refused write")
+	claimed, err := s.Claim(ctx, lease("later", epoch, epoch.Add(time.Hour)), 10)
+	claimLeases.ok(t, err, "Claim")
+	honoursContext.same(t, sortedIDs(claimed), idsOf(events), "the events that a refused Claim left")
+}

@@ -1,0 +1,125 @@
+package storetest
+
+import (
+	"testing"
+
+	"github.com/tokenry/apitoken"
+)
+
+// testRoundTrip stores values with every field set, and with none.
+func testRoundTrip(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
+	s, ctx := newStore(t), t.Context()
+
+	t.Run("create", func(t *testing.T) {
+		for variant := range 2 {
+			rec := full(t, variant)
+			createStores.ok(t, s.Create(ctx, rec.Clone(), nil), "Create of a token with every field set")
+			createStores.same(t, stored(t, s, rec.Token.ID), rec, "the token read after Create")
+		}
+	})
+	t.Run("clone", func(t *testing.T) {
+		rec := full(t, 2)
+		handsOutCopies.same(t, rec.Clone(), rec, "Record.Clone")
+	})
+	t.Run("swap", func(t *testing.T) {
+		old, rec := full(t, 3), full(t, 4)
+		createStores.ok(t, s.Create(ctx, old.Clone(), nil), "Create")
+		rec.Token.ID, rec.Token.Version = old.Token.ID, 2
+		swapReplaces.ok(t, s.Swap(ctx, rec.Clone(), apitoken.Guard{}, nil), "Swap that changes every field")
+		swapReplaces.same(t, stored(t, s, rec.Token.ID), kept(old, rec), "the token read after Swap")
+
+		empty := &apitoken.Record{Token: apitoken.Token{ID: old.Token.ID, Version: 3, Name: "nothing else"}}
+		swapReplaces.ok(t, s.Swap(ctx, empty.Clone(), apitoken.Guard{}, nil), "Swap that empties every field")
+		swapReplaces.same(t, stored(t, s, rec.Token.ID), kept(old, empty), "the token read after Swap")
+	})
+	t.Run("plain", func(t *testing.T) {
+		rec := plain("plain")
+		createStores.ok(t, s.Create(ctx, rec.Clone(), nil), "Create")
+		createStores.same(t, stored(t, s, rec.Token.ID), rec, "the token read after Create")
+	})
+	t.Run("event", func(t *testing.T) {
+		for variant := range 2 {
+			rec := plain("event")
+			var e apitoken.Event
+			fill(t, variant, &e)
+			e.Tenant, e.Target.Token, e.Version = rec.Token.Tenant, rec.Token.ID, 1
+			createStores.ok(t, s.Create(ctx, rec, []apitoken.Event{e}), "Create with an event with every field set")
+			got, err := s.Events(ctx, e.Tenant, e.Target.Token, "", 10)
+			eventsReturn.ok(t, err, "Events")
+			if len(got) == 1 {
+				got[0].Deliver = e.Deliver
+			}
+			eventsReturn.same(t, got, []apitoken.Event{e}, "the events read after Create")
+		}
+	})
+	t.Run("claimed event", func(t *testing.T) {
+		rec := plain("claimed")
+		var e apitoken.Event
+		fill(t, 5, &e)
+		e.Tenant, e.Target.Token, e.Version, e.Deliver = rec.Token.Tenant, rec.Token.ID, 1, true
+		s := newStore(t)
+		createStores.ok(t, s.Create(ctx, rec, []apitoken.Event{e}), "Create")
+		got, err := s.Claim(ctx, lease("full", epoch, epoch.Add(1)), 10)
+		claimLeases.ok(t, err, "Claim")
+		if len(got) == 1 {
+			got[0].Event.Deliver = true
+		}
+		claimLeases.same(t, got, []apitoken.Delivery{{Event: e}}, "the claimed event")
+	})
+	t.Run("settings", func(t *testing.T) {
+		s := newStore(t)
+		var set apitoken.Settings
+		fill(t, 1, &set)
+		set.Version = 1
+		settingsSwap.ok(t, s.SwapSettings(ctx, set, nil), "SwapSettings with every field set")
+		got, err := s.Settings(ctx, set.Tenant)
+		settingsReturn.ok(t, err, "Settings")
+		settingsReturn.same(t, got, set, "the settings read after SwapSettings")
+	})
+	t.Run("use", func(t *testing.T) {
+		s := newStore(t)
+		rec := plain("use")
+		createStores.ok(t, s.Create(ctx, rec.Clone(), nil), "Create")
+		var u apitoken.Use
+		fill(t, 1, &u)
+		u.ID = rec.Token.ID
+		touchAdds.ok(t, s.Touch(ctx, []apitoken.Use{u}), "Touch with every field set")
+		rec.Token.Usage = apitoken.Usage{Uses: u.Count, LastUsed: u.LastUsed, Address: u.Address, Networks: u.Networks, Legacy: u.Legacy}
+		touchAdds.same(t, stored(t, s, rec.Token.ID), rec, "the token read after Touch")
+	})
+}
+
+// stored reads a token that must be there.
+func stored(t *testing.T, s apitoken.Store, id apitoken.ID) *apitoken.Record {
+	t.Helper()
+	rec, err := s.Get(t.Context(), id)
+	getReturns.ok(t, err, "Get of a stored token")
+	return rec
+}
+
+// absent demands that there is no such token.
+func absent(t *testing.T, s apitoken.Store, id apitoken.ID, c clause, what string) {
+	t.Helper()
+	_, err := s.Get(t.Context(), id)
+	c.is(t, err, apitoken.ErrNotFound, what)
+}
+
+// history returns the IDs of a token's events.
+func history(t *testing.T, s apitoken.Store, tenant string, token apitoken.ID) []string {
+	t.Helper()
+	events, err := s.Events(t.Context(), tenant, token, "", 1000)
+	eventsReturn.ok(t, err, "Events")
+	out := make([]string, 0, len(events))
+	for _, e := range events {
+		out = append(out, e.ID)
+	}
+	return out
+}
+
+func idsOf(events []apitoken.Event) []string {
+	out := make([]string, 0, len(events))
+	for _, e := range events {
+		out = append(out, e.ID)
+	}
+	return out
+}

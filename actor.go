@@ -37,12 +37,13 @@ type powers struct {
 	permissions Permissions // what the actor can grant
 	roles       []string
 	standing    Standing
+	kinds       map[Kind]*kindRules
 }
 
 // powers asks what the actor may grant and which roles it has. What the Actor
 // says and what the host's directory says both bound it.
 func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
-	p := powers{actor: a, roles: a.Roles}
+	p := powers{actor: a, roles: a.Roles, kinds: s.kinds}
 	switch {
 	case a.system:
 		p.permissions = s.opts.Catalog.API()
@@ -118,6 +119,14 @@ func (p *powers) mayCreate(r *kindRules) error {
 // are not its own.
 func (p *powers) manages(r *kindRules) bool {
 	if p.actor.system {
+		return true
+	}
+	if r.orphan { // nobody knows who managed these: whoever manages all the others
+		for _, known := range p.kinds {
+			if !p.manages(known) {
+				return false
+			}
+		}
 		return true
 	}
 	return anyOf(r.ManagerRoles, p.roles) && (r.ManagePermission == "" || p.permissions.Has(r.ManagePermission))

@@ -23,6 +23,9 @@ const (
 // allowed to see the token; what a credential says that names none of those is
 // [ErrNotFound].
 func (s *Service) Explain(ctx context.Context, actor Actor, req ExplainRequest) (Explanation, error) {
+	if err := actor.check(); err != nil {
+		return Explanation{}, err
+	}
 	v := &req.Verify
 	credential := v.Token != "" || v.LegacyID != "" || v.LegacySecret != ""
 	if (req.ID != "") == credential {

@@ -27,7 +27,8 @@ type Policy struct {
 	CreatorRolesAtUse bool
 	// CreatePermission is a permission a creator needs (S2.16). "" = none.
 	CreatePermission string
-	// SystemOnly: no person issues or rotates these, only a [System] actor.
+	// SystemOnly: no person issues these, only a [System] actor. A person rotates
+	// an agent's only while the agent is not active.
 	SystemOnly bool
 	// ManagerRoles are the roles that may list, disable, enable, revoke and delete
 	// other people's tokens of this kind in their tenant, and edit and rotate

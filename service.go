@@ -35,6 +35,7 @@ type kindRules struct {
 	kind    Kind
 	prefix  string
 	ceiling Permissions // what tokens of the kind may have at all
+	orphan  bool        // no policy is configured: there are tokens of it, that is all
 }
 
 // New returns a Service over store. All faults of opts come joined, each a
@@ -279,7 +280,7 @@ func (s *Service) rulesOf(kind Kind) (*kindRules, bool) {
 	if r, ok := s.kinds[kind]; ok {
 		return r, true
 	}
-	return &kindRules{Policy: Policy{Share: 100}, kind: kind, prefix: s.opts.Prefix}, false
+	return &kindRules{Policy: Policy{Share: 100}, kind: kind, prefix: s.opts.Prefix, orphan: true}, false
 }
 
 // storeErr sorts a store's error: a family stays what it is, all else is an

@@ -23,6 +23,7 @@ type Principal struct {
 
 	permissions Permissions
 	rec         *Record
+	replaced    bool // let in by the value before the last rotation, within its overlap
 }
 
 // Scheme is how a credential was presented.
@@ -192,7 +193,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	}
 	c, now := found.c, found.now
 	p = c.principal
-	p.Scheme = found.scheme
+	p.Scheme, p.replaced = found.scheme, found.replaced
 	if err := s.checkState(ctx, c, now); err != nil {
 		return Principal{}, err
 	}
@@ -241,9 +242,9 @@ func (s *Service) Admit(ctx context.Context, p Principal, limit string, need Req
 	return p.Check(need)
 }
 
-// Recheck asks again whether the principal's token is good, and returns the
-// principal as it is now: for streams that outlive a token. It counts no use
-// and checks neither origin, network nor use.
+// Recheck asks again whether the principal's token, and the value that was
+// presented, are good, and returns the principal as it is now: for streams that
+// outlive a token. It counts no use and checks neither origin, network nor use.
 func (s *Service) Recheck(ctx context.Context, p Principal) (Principal, error) {
 	if p.rec == nil {
 		return Principal{}, ErrNoCredential
@@ -252,15 +253,25 @@ func (s *Service) Recheck(ctx context.Context, p Principal) (Principal, error) {
 	if err != nil {
 		return Principal{}, err
 	}
-	c := s.compile(rec)
-	if p.Scheme == SchemeLegacy && rec.Legacy.IsZero() {
-		return Principal{}, ErrLegacyEnded
-	}
-	if err := s.checkState(ctx, c, s.now()); err != nil {
-		return Principal{}, err
-	}
+	c, now := s.compile(rec), s.now()
 	again := c.principal
 	again.Scheme = p.Scheme
+	presented := s.compile(p.rec).primary
+	if p.replaced {
+		presented = s.compile(p.rec).previous
+	}
+	switch {
+	case p.Scheme == SchemeLegacy && rec.Legacy.IsZero():
+		return Principal{}, ErrLegacyEnded
+	case p.Scheme == SchemeLegacy || presented == c.primary:
+	case presented == c.previous && now.Before(rec.PreviousUntil):
+		again.replaced = true
+	default:
+		return Principal{}, ErrSuperseded
+	}
+	if err := s.checkState(ctx, c, now); err != nil {
+		return Principal{}, err
+	}
 	if err := s.checkOwner(ctx, c, &again.permissions); err != nil {
 		return Principal{}, err
 	}
@@ -273,9 +284,10 @@ func (s *Service) Recheck(ctx context.Context, p Principal) (Principal, error) {
 // identified is the token that a credential names, and the instant for which
 // all is checked.
 type identified struct {
-	c      *compiled
-	now    time.Time
-	scheme Scheme
+	c        *compiled
+	now      time.Time
+	scheme   Scheme
+	replaced bool
 }
 
 // identify finds the token of a credential and checks the secret. What is not
@@ -321,6 +333,7 @@ func (s *Service) identify(ctx context.Context, req *VerifyRequest) (identified,
 	case !now.Before(rec.PreviousUntil):
 		return found, ErrSuperseded
 	}
+	found.replaced = true
 	return found, nil
 }
 

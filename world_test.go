@@ -3,6 +3,7 @@ package apitoken_test
 import (
 	"context"
 	"encoding/json"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"testing"
@@ -336,4 +337,15 @@ var tenantCalls = []struct {
 		_, err := m.Explain(ctx, a, apitoken.ExplainRequest{Verify: apitoken.VerifyRequest{Token: "damaged"}})
 		return err
 	}},
+}
+
+// checksumOf is the end of a token string, computed here from its definition.
+func checksumOf(head string) string {
+	const digits = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+	sum, out := crc32.ChecksumIEEE([]byte(head)), make([]byte, 6)
+	for i := range out {
+		out[len(out)-1-i] = digits[sum%62]
+		sum /= 62
+	}
+	return string(out)
 }

@@ -83,6 +83,7 @@ type Actor struct {
 	impersonal  bool         // a token without an owner
 	ceiling     *Permissions // of an actor that is itself a token
 	resources   *Resources   // likewise
+	token       ID           // likewise
 }
 
 // System returns the actor of the host's own jobs in a tenant: it passes role

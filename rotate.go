@@ -3,6 +3,7 @@ package apitoken
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 )
@@ -95,7 +96,32 @@ func (ch *change) rotatable(ctx context.Context, req *RotateRequest) error {
 	if !ch.powers.mayObtain(ch.rules) {
 		return ErrMayNot
 	}
-	return nil
+	return ch.withinToken()
+}
+
+// withinToken refuses a token that manages tokens the value of another one that
+// may do more: what it cannot issue it does not obtain by rotating either.
+func (ch *change) withinToken() error {
+	a, t := &ch.actor, &ch.rec.Token
+	if a.ceiling == nil || a.token == t.ID {
+		return nil
+	}
+	worth := ch.s.compile(ch.rec.Clone()).principal.permissions
+	if t.Grant.Live || t.Grant.Cut {
+		worth.cut(&ch.powers.standing.Permissions) // a person's token is rotated by its owner only
+	}
+	lacks := &PermissionError{Missing: worth.Minus(ch.powers.permissions).Names()}
+	switch {
+	case a.resources.All:
+	case t.Resources.All:
+		return fmt.Errorf("%w: a token that is bound to resource groups cannot rotate one that is not", ErrMayNot)
+	default:
+		lacks.Groups = slices.DeleteFunc(slices.Clone(t.Resources.Groups), a.resources.Has)
+	}
+	if len(lacks.Missing) == 0 && len(lacks.Groups) == 0 {
+		return nil
+	}
+	return lacks
 }
 
 // mayObtain reports whether the actor may have a value of this kind: the same

@@ -28,11 +28,10 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.Stdout); err != nil {
-		if !errors.Is(err, flag.ErrHelp) {
-			fmt.Fprintln(os.Stderr, "quickstart:", err)
-		}
-		stop()
+	context.AfterFunc(ctx, stop) // a second Ctrl-C ends the program at once
+	err := run(ctx, os.Args[1:], os.Stdout)
+	if err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "quickstart:", err)
 		os.Exit(1)
 	}
 }
@@ -68,7 +67,10 @@ func newTokens() (*apitoken.Service, error) {
 	personal, shared, node := apitoken.PersonalPolicy(), apitoken.SharedPolicy(), apitoken.NodePolicy()
 	personal.Lifetime = apitoken.Lifetime{Default: apitoken.Period{Days: 90}, Max: apitoken.Period{Years: 1}}
 	shared.Lifetime = personal.Lifetime
+	// The routes ask for this permission already. The engine asks again, so that a
+	// route that forgets it does not let an administrator's read-only token in.
 	shared.CreatePermission, node.CreatePermission = "tokens:manage", "tokens:manage"
+	personal.ManagePermission, shared.ManagePermission, node.ManagePermission = "tokens:manage", "tokens:manage", "tokens:manage"
 	node.Prefix = "acme_node"
 	return apitoken.New(memstore.New(), apitoken.Options{
 		Prefix:      "acme",
@@ -92,7 +94,11 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 		return nil, fmt.Errorf("-addr %s: this demo speaks plain HTTP, which would show tokens to the network: use a loopback address such as 127.0.0.1:8080", addr)
 	}
 	var lc net.ListenConfig
-	return lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
+	listener, err := lc.Listen(ctx, "tcp", net.JoinHostPort(host, port))
+	if err != nil {
+		return nil, fmt.Errorf("-addr: %w: choose another port", err)
+	}
+	return listener, nil
 }
 
 // serve answers until ctx ends, then lets running requests finish. The engine

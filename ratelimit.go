@@ -194,10 +194,11 @@ func (l Limit) burst() int {
 
 func (l Limit) perSecond() rate.Limit { return rate.Limit(float64(l.Quota) / l.Window.Seconds()) }
 
-// timeFor returns how long requests take to be refilled, a century at most.
+// timeFor returns how long requests take to be refilled, to the nanosecond that
+// package rate counts in; a century at most.
 func (l Limit) timeFor(requests float64) time.Duration {
 	const century = 100 * 365 * 24 * time.Hour
-	return time.Duration(min(math.Ceil(requests*float64(l.Window)/float64(l.Quota)), float64(century)))
+	return time.Duration(min(math.Round(requests*float64(l.Window)/float64(l.Quota)), float64(century)))
 }
 
 // bucketHeap has the bucket that may be full first at the top.

@@ -36,7 +36,7 @@ func (s *Service) Explain(ctx context.Context, actor Actor, req ExplainRequest) 
 	var failed error
 	if credential {
 		var found identified
-		found, failed = s.identify(ctx, v)
+		failed = s.identify(ctx, v, &found)
 		switch {
 		case found.c != nil:
 			id, now = found.c.principal.Token, found.now

@@ -37,18 +37,18 @@ func (f *faults) checkLegacy(cred LegacyCredential, r *kindRules) {
 
 // identifyLegacy finds the token of an ID and secret of an older kind. The two
 // are one credential (S3.17).
-func (s *Service) identifyLegacy(ctx context.Context, req *VerifyRequest) (identified, error) {
+func (s *Service) identifyLegacy(ctx context.Context, req *VerifyRequest, found *identified) error {
 	id, secret := req.LegacyID, req.LegacySecret
 	if id == "" || secret == "" {
-		return identified{}, ErrNoCredential
+		return ErrNoCredential
 	}
 	if len(id) > maxLegacyID || len(secret) < minLegacySecret || len(secret) > maxLegacySecret {
-		return identified{}, ErrMalformedToken
+		return ErrMalformedToken
 	}
 	now := s.now()
 	rec, err := s.store.GetByAlias(ctx, id)
 	if err != nil && !errors.Is(err, ErrNotFound) {
-		return identified{}, outage("store", err)
+		return outage("store", err)
 	}
 	blob := s.dummy.Primary.Blob
 	if err == nil && !rec.Legacy.IsZero() {
@@ -57,14 +57,14 @@ func (s *Service) identifyLegacy(ctx context.Context, req *VerifyRequest) (ident
 	sum := digestLegacy(id, secret)
 	match := subtle.ConstantTimeCompare(blob, sum[:]) == 1
 	if err != nil {
-		return identified{}, ErrUnknownToken
+		return ErrUnknownToken
 	}
-	found := identified{c: s.compile(rec), now: now, scheme: SchemeLegacy}
+	found.c, found.now, found.scheme = s.compile(rec), now, SchemeLegacy
 	switch {
 	case rec.Legacy.IsZero():
-		return found, ErrLegacyEnded
+		return ErrLegacyEnded
 	case !match:
-		return found, ErrWrongSecret
+		return ErrWrongSecret
 	}
-	return found, nil
+	return nil
 }

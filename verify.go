@@ -185,8 +185,8 @@ func (s *Service) compile(rec *Record) *compiled {
 // credential), [ErrUnauthenticated], [ErrForbidden], [ErrRateLimited] and
 // [ErrUnavailable]; on any error the Principal is zero.
 func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, err error) {
-	found, err := s.identify(ctx, &req)
-	if err != nil {
+	var found identified
+	if err := s.identify(ctx, &req, &found); err != nil {
 		if err == ErrSuperseded {
 			s.reportReuse(ctx, found.c.principal.rec)
 		}
@@ -293,28 +293,28 @@ type identified struct {
 
 // identify finds the token of a credential and checks the secret. What is not
 // even a credential by its shape is refused before the clock is read. When only
-// the secret is wrong the token is returned beside the error.
-func (s *Service) identify(ctx context.Context, req *VerifyRequest) (identified, error) {
+// the secret is wrong, found is filled in nevertheless.
+func (s *Service) identify(ctx context.Context, req *VerifyRequest, found *identified) error {
 	if req.LegacyID != "" || req.LegacySecret != "" {
 		if req.Token != "" {
-			return identified{}, ErrTwoCredentials
+			return ErrTwoCredentials
 		}
-		return s.identifyLegacy(ctx, req)
+		return s.identifyLegacy(ctx, req, found)
 	}
 	if req.Token == "" {
-		return identified{}, ErrNoCredential
+		return ErrNoCredential
 	}
 	if len(req.Token) > MaxTokenLength {
-		return identified{}, ErrMalformedToken
+		return ErrMalformedToken
 	}
 	parts, ok := parseToken(req.Token)
 	if !ok || !slices.Contains(s.prefixes, parts.prefix) {
-		return identified{}, ErrMalformedToken
+		return ErrMalformedToken
 	}
 	now := s.now()
 	rec, err := s.lookUp(ctx, parts.id)
 	if err != nil && err != ErrUnknownToken {
-		return identified{}, err
+		return err
 	}
 	if err == ErrUnknownToken {
 		rec = s.dummy // the same work as for a known ID
@@ -323,19 +323,19 @@ func (s *Service) identify(ctx context.Context, req *VerifyRequest) (identified,
 	sum := digestSecret(parts.secret)
 	match := c.primary.matches(&sum, parts.prefix)
 	if err != nil {
-		return identified{}, err
+		return err
 	}
-	found := identified{c: c, now: now, scheme: SchemeBearer}
+	found.c, found.now, found.scheme = c, now, SchemeBearer
 	switch {
 	case match:
-		return found, nil
+		return nil
 	case !c.previous.matches(&sum, parts.prefix):
-		return found, ErrWrongSecret
+		return ErrWrongSecret
 	case !now.Before(rec.PreviousUntil):
-		return found, ErrSuperseded
+		return ErrSuperseded
 	}
 	found.replaced = true
-	return found, nil
+	return nil
 }
 
 // secretCheck is a [Slot] made ready. The zero secretCheck matches nothing.

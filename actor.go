@@ -60,6 +60,9 @@ func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
 		if a.Roles == nil {
 			p.roles = st.Roles
 		}
+		if all := st.Permissions.Intersect(s.opts.Catalog.API()); a.ceiling != nil && !a.ceiling.Covers(all) {
+			p.roles = nil // a token that has less than its owner does not act with the owner's roles
+		}
 		if a.Permissions != nil {
 			said := s.closed(a.Permissions)
 			p.permissions.cut(&said)

@@ -31,7 +31,8 @@ func TestTokenRotatesOnlyWhatItCovers(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			anyone := func(p *apitoken.Policy) { p.CreatorRoles, p.CreatorRolesAtUse, p.ManagerRoles = nil, false, nil }
+			w := newWorld(t, with(shared, anyone), with(node, anyone), with(personal, anyone))
 			c.caller.Name, c.target.Name = "caller", "target"
 			caller := w.Verify(w.IssueAs(ann, c.caller).Secret).Actor()
 			target := w.IssueAs(ann, c.target)
@@ -106,4 +107,40 @@ func TestTokenRotatesOnlyWithinItsGroups(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A token acts with its owner's roles only if it has all that its owner has: an
+// administrator's token that only reads manages nobody's tokens.
+func TestTokenActsWithRolesOnlyIfUnrestricted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	target := w.IssueAs(ann, apitoken.IssueRequest{Kind: shared, Name: "target", Permissions: []string{}})
+	narrow := w.Verify(w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "narrow", Permissions: []string{"devices:view"}}).Secret).Actor()
+	full := w.Verify(w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "full"}).Secret).Actor()
+
+	_, err := w.Service.Get(t.Context(), narrow, target.Token.ID)
+	oneFamily(t, err, apitoken.ErrNotFound)
+	_, err = w.Service.Issue(t.Context(), narrow, apitoken.IssueRequest{Kind: shared, Name: "x", Permissions: []string{}})
+	oneFamily(t, err, apitoken.ErrForbidden)
+	oneFamily(t, w.Service.Revoke(t.Context(), narrow, target.Token.ID, ""), apitoken.ErrNotFound)
+
+	require.NoError(t, w.Service.Revoke(t.Context(), full, target.Token.ID, ""))
+	events := w.events(target.Token.ID)
+	last := events[len(events)-1]
+	require.Equal(t, apitoken.Party{Type: apitoken.PartyUser, ID: "ann"}, last.Actor)
+	require.Equal(t, full.ID, "ann")
+	require.NotEmpty(t, last.Via, "the audit names the token that was used")
+}
+
+// An administrator rotates a shared token, but gets no value that may do more
+// than the administrator could grant. S3.10
+func TestManagerRotatesOnlyWithinOwnPermissions(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	target := w.IssueAs(ann, apitoken.IssueRequest{Kind: shared, Name: "target", Permissions: []string{"devices:view", "reports:view"}})
+	w.Owners.SetPermissions("acme", "ann", set("devices:view"))
+	_, err := w.Service.Rotate(t.Context(), ann, target.Token.ID, apitoken.RotateRequest{IfVersion: 1})
+	lacking, ok := errors.AsType[*apitoken.PermissionError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, []string{"reports:view"}, lacking.Missing)
 }

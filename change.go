@@ -138,7 +138,7 @@ func (ch *change) fold() bool {
 		ch.dirty = true
 		e := ch.event(st.what, cause)
 		e.Actor, e.DueAt, e.Reason = Party{PartySystem, "apitoken"}, st.at, ""
-		e.RequestID, e.Address = "", netip.Addr{}
+		e.Via, e.RequestID, e.Address = "", "", netip.Addr{}
 		ch.events = append(ch.events, e)
 	}
 }
@@ -185,6 +185,7 @@ func (ch *change) event(what EventType, cause Cause) Event {
 		Time:      ch.now,
 		Tenant:    t.Tenant,
 		Actor:     ch.actor.party(),
+		Via:       ch.actor.token,
 		Target:    Target{Token: t.ID, Name: t.Name, Kind: t.Kind, Owner: ownerParty(t)},
 		Cause:     cause,
 		Reason:    ch.reason,

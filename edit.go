@@ -181,7 +181,7 @@ func (s *Service) EditOrigins(ctx context.Context, actor Actor, req OriginsReque
 		next := Settings{Tenant: actor.Tenant, Version: old.Version + 1, Origins: origins, UpdatedAt: now}
 		e := Event{
 			ID: eventID("tenant:"+actor.Tenant, next.Version, 0), Type: EventOrigins, Message: (*Policy)(nil).message(EventOrigins),
-			Category: EventCategory, Time: now, Tenant: actor.Tenant, Actor: actor.party(),
+			Category: EventCategory, Time: now, Tenant: actor.Tenant, Actor: actor.party(), Via: actor.token,
 			Target: Target{Owner: Party{PartyTenant, actor.Tenant}}, Version: next.Version,
 			Reason: req.Reason, Changed: []string{"origins"}, RequestID: actor.RequestID, Address: actor.Address,
 			Deliver: s.opts.Notifier != nil,

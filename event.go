@@ -67,6 +67,7 @@ type Event struct {
 	DueAt     time.Time  `json:"due_at,omitzero"` // when it was due, for what time did; Time is when it was done
 	Tenant    string     `json:"tenant"`
 	Actor     Party      `json:"actor"`
+	Via       ID         `json:"via,omitempty"` // the token that the actor's request came with ([Principal.Actor])
 	Target    Target     `json:"target"`
 	Version   int64      `json:"version"`
 	Ordinal   int        `json:"ordinal"`

@@ -93,17 +93,18 @@ func (ch *change) rotatable(ctx context.Context, req *RotateRequest) error {
 			return err
 		}
 	}
-	if !ch.powers.mayObtain(ch.rules) {
+	if ch.actor.token != t.ID && !ch.powers.mayObtain(ch.rules) {
 		return ErrMayNot
 	}
-	return ch.withinToken()
+	return ch.obtainable()
 }
 
-// withinToken refuses a token that manages tokens the value of another one that
-// may do more: what it cannot issue it does not obtain by rotating either.
-func (ch *change) withinToken() error {
+// obtainable refuses the value of a token that may do more than the actor could
+// grant: what cannot be issued is not obtained by rotating either (S3.10). A
+// person rotates their own tokens, and a token itself, whatever they may do.
+func (ch *change) obtainable() error {
 	a, t := &ch.actor, &ch.rec.Token
-	if a.ceiling == nil || a.token == t.ID {
+	if a.system || a.token == t.ID || a.ceiling == nil && ch.powers.owns(t) {
 		return nil
 	}
 	worth := ch.s.compile(ch.rec.Clone()).principal.permissions
@@ -112,7 +113,7 @@ func (ch *change) withinToken() error {
 	}
 	lacks := &PermissionError{Missing: worth.Minus(ch.powers.permissions).Names()}
 	switch {
-	case a.resources.All:
+	case a.resources == nil || a.resources.All:
 	case t.Resources.All:
 		return fmt.Errorf("%w: a token that is bound to resource groups cannot rotate one that is not", ErrMayNot)
 	default:

@@ -98,9 +98,11 @@ func (p Principal) ExpiresAt() time.Time {
 
 // Actor returns the principal as the actor of managing calls, for APIs that let
 // a token manage tokens: the token's owner, with no more permissions and resource
-// groups than this request has, and the owner's roles as the host knows them. A
-// token without an owner acts as itself. Roles are not cut: where a token that
-// only reads must not manage tokens, name a permission in [Policy].
+// groups than this request has. It acts with the owner's roles, as the host
+// knows them, only if it has all that the owner has: a token that only reads
+// must not manage tokens. One without an owner acts as itself, without roles.
+// Events name the token beside the owner ([Event].Via). What it issues may outlive
+// it.
 func (p Principal) Actor() Actor {
 	resources := p.Resources()
 	a := Actor{ID: p.Owner, Tenant: p.Tenant, Permissions: p.permissions.Names(), ceiling: &p.permissions, resources: &resources, token: p.Token}

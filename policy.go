@@ -1,6 +1,9 @@
 package apitoken
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Policy is the rules for one kind of token. The zero Policy is a plain API
 // token: it belongs to the user who issues it, carries what was granted at
@@ -256,7 +259,7 @@ func SharedPolicy() Policy {
 	p := switchable()
 	p.Ownership = OwnedByTenant
 	p.CreatorRoles = []string{"administrator", "global_administrator"}
-	p.ManagerRoles = p.CreatorRoles
+	p.ManagerRoles = slices.Clone(p.CreatorRoles) // the host may change either
 	p.OwnerInactive = OwnerIgnored
 	return p
 }

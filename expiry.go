@@ -5,45 +5,6 @@ import (
 	"time"
 )
 
-// Period is a length of time in calendar terms, UTC. A year from a day is the
-// same day next year; 29 February gives 28 February. The zero Period is none.
-type Period struct {
-	Years int `json:"years,omitempty"`
-	Days  int `json:"days,omitempty"`
-}
-
-// IsZero reports whether p is none.
-func (p Period) IsZero() bool { return p == Period{} }
-
-// String returns the period in words: "90 days", "1 year".
-func (p Period) String() string {
-	word := func(n int, unit string) string {
-		if n == 1 {
-			return "1 " + unit
-		}
-		return fmt.Sprintf("%d %ss", n, unit)
-	}
-	switch {
-	case p.Years == 0:
-		return word(p.Days, "day")
-	case p.Days == 0:
-		return word(p.Years, "year")
-	}
-	return word(p.Years, "year") + " and " + word(p.Days, "day")
-}
-
-// after returns the instant p after t.
-func (p Period) after(t time.Time) time.Time {
-	t = t.UTC()
-	y, m, d := t.Date()
-	if m == time.February && d == 29 && !leap(y+p.Years) {
-		t = t.AddDate(0, 0, -1)
-	}
-	return t.AddDate(p.Years, 0, p.Days)
-}
-
-func leap(y int) bool { return y%4 == 0 && (y%100 != 0 || y%400 == 0) }
-
 // Expiry says when a token expires. The zero Expiry leaves it to the kind's
 // policy. Faults, such as a date that does not exist, are reported by the call
 // it is given to, as a [FieldError] for "expiry".
@@ -86,6 +47,28 @@ func NeverExpires() Expiry { return Expiry{how: expiryNever} }
 
 // IsZero reports whether e leaves the expiry to the policy.
 func (e Expiry) IsZero() bool { return e.how == expiryDefault }
+
+// UnmarshalText reads an expiry as a form or a JSON string has it: a date
+// (2027-01-31), an instant (RFC 3339), a range ([Period]: P90D), "never", or ""
+// for the kind's default. It never fails: what is none of these is reported by
+// the call it is given to, beside the other faults of the request.
+func (e *Expiry) UnmarshalText(text []byte) error {
+	s := string(text)
+	var p Period
+	switch t, err := time.Parse(time.RFC3339Nano, s); {
+	case s == "":
+		*e = Expiry{}
+	case s == "never":
+		*e = NeverExpires()
+	case err == nil:
+		*e = ExpiresAt(t)
+	case p.UnmarshalText(text) == nil:
+		*e = ExpiresAfter(p)
+	default:
+		*e = ExpiresOn(s)
+	}
+	return nil
+}
 
 const dateFormat = "2006-01-02"
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -119,7 +120,7 @@ type explaining struct {
 func (x *explaining) add(name string, err error) {
 	c := Check{Name: name, Outcome: OutcomePass}
 	if err != nil {
-		c.Outcome, c.Reason, c.Detail = OutcomeFail, ReasonOf(err), err.Error()
+		c.Outcome, c.Reason, c.Detail = OutcomeFail, ReasonOf(err), strings.TrimPrefix(err.Error(), "apitoken: ")
 		x.out.Accepted = false
 	}
 	x.out.Checks = append(x.out.Checks, c)

@@ -292,7 +292,7 @@ type ExplainRequest struct {
 // Explanation is every check that a request with the token would meet now, in
 // their order.
 type Explanation struct {
-	Token    ID      `json:"token,omitempty"` // "" when the credential names none of the tenant's
+	Token    ID      `json:"token_id,omitempty"` // "" when the credential names none of the tenant's
 	Accepted bool    `json:"accepted"`
 	Checks   []Check `json:"checks"`
 }

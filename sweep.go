@@ -102,9 +102,10 @@ func (w *Swept) count(ch *change) {
 }
 
 // Run does all the background work until ctx ends: it writes uses, sweeps, and
-// delivers events. It blocks and returns nil; start it in a goroutine, once in
-// each process. Failures are logged and tried again. At the end it writes the
-// pending uses once more, within a second.
+// delivers events, at once and then at every interval. It blocks and returns nil;
+// start it in a goroutine, once in each process. Failures are logged and tried
+// again. At the end it writes the pending uses once more, within a second: so end
+// ctx after the server has drained, not before.
 func (s *Service) Run(ctx context.Context) error {
 	s.runStarted.Store(true)
 	flush := time.NewTicker(s.opts.UsageInterval)
@@ -116,6 +117,13 @@ func (s *Service) Run(ctx context.Context) error {
 			s.opts.Logger.ErrorContext(ctx, "apitoken: "+what, "error", err)
 		}
 	}
+	maintain := func() {
+		_, err := s.Sweep(ctx)
+		log("sweep", err)
+		_, err = s.Deliver(ctx)
+		log("delivering events", err)
+	}
+	maintain()
 	for {
 		select {
 		case <-ctx.Done():
@@ -128,10 +136,7 @@ func (s *Service) Run(ctx context.Context) error {
 		case <-flush.C:
 			log("writing uses", s.Flush(ctx))
 		case <-sweep.C:
-			_, err := s.Sweep(ctx)
-			log("sweep", err)
-			_, err = s.Deliver(ctx)
-			log("delivering events", err)
+			maintain()
 		}
 	}
 }

@@ -106,7 +106,7 @@ type Token struct {
 	WholeDay    bool      `json:"whole_day,omitempty"`    // usable through the day before ExpiresAt, which is a midnight UTC (S2.32)
 	RotatedAt   time.Time `json:"rotated_at,omitzero"`
 
-	Terms Terms `json:"terms,omitzero"`
+	Terms Terms `json:"-"` // what follows from them is in [View]: EndsAt, PurgeAt
 	Usage Usage `json:"usage,omitzero"`
 }
 
@@ -114,10 +114,10 @@ type Token struct {
 // changed later does not reach tokens that exist. Zero durations switch a rule
 // off.
 type Terms struct {
-	Idle        time.Duration `json:"idle,omitempty"`         // unused for this long: revoked (S1.11)
-	Interval    time.Duration `json:"interval,omitempty"`     // a use counts until the end of the interval it falls into
-	AfterExpiry AfterExpiry   `json:"after_expiry,omitempty"` // what follows ExpiresAt
-	Purge       time.Duration `json:"purge,omitempty"`        // deleted this long after it was disabled (S3.14)
+	Idle        time.Duration // unused for this long: revoked (S1.11)
+	Interval    time.Duration // a use counts until the end of the interval it falls into
+	AfterExpiry AfterExpiry   // what follows ExpiresAt
+	Purge       time.Duration // deleted this long after it was disabled (S3.14)
 }
 
 // Usage is what is known of a token's use (S1.16). It is written late, by the

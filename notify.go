@@ -2,6 +2,7 @@ package apitoken
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"time"
 )
@@ -114,7 +115,7 @@ func (s *Service) recipients(ctx context.Context, e *Event) ([]string, error) {
 	}
 	if who&(NotifyAdmins|NotifySystemAdmins) != 0 && s.opts.Admins != nil {
 		admins, err := s.opts.Admins.Administrators(ctx, e.Tenant)
-		if err != nil {
+		if err != nil && !errors.Is(err, ErrNotFound) { // not found: there are none
 			return nil, outage("admins", err)
 		}
 		for _, a := range admins {

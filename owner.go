@@ -60,6 +60,7 @@ func (f AgentsFunc) Registration(ctx context.Context, tenant, agent string) (Reg
 
 // Admins tells who administers a tenant, for notices.
 type Admins interface {
+	// Administrators of the tenant. ErrNotFound = none.
 	Administrators(ctx context.Context, tenant string) ([]Administrator, error)
 }
 

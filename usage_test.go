@@ -1,0 +1,229 @@
+package apitoken_test
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/apitokentest"
+)
+
+// S1.16: usage is gathered in memory, written late and in one piece, shown at
+// once.
+func TestUsageIsWrittenLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	one, two := w.issue(shared), w.issue(personal)
+	w.Store.Reset()
+	var last time.Time
+	for i := range 10 {
+		w.Clock.Advance(time.Second)
+		last = w.Clock.Now()
+		_, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{
+			Token: one.Secret.Reveal(), Address: netip.AddrFrom4([4]byte{198, 51, byte(100 + i%7), 9}), Need: worldCatalog.MustRequire("devices:view"),
+		})
+		require.NoError(t, err)
+	}
+	w.Verify(two.Secret)
+	require.NotContains(t, w.Store.Calls(), "Touch")
+	require.Zero(t, w.stored(one.Token.ID).Token.Usage)
+	shown := w.get(one.Token.ID).Usage
+	require.EqualValues(t, 10, shown.Uses)
+	require.Equal(t, last, shown.LastUsed)
+	require.Equal(t, 2, must(w.Service.Status(t.Context())).PendingUses)
+
+	w.Store.Reset()
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.Equal(t, []string{"Touch"}, w.Store.Calls(), "one statement for all")
+	require.Equal(t, shown, w.stored(one.Token.ID).Token.Usage)
+	require.Equal(t, shown, w.get(one.Token.ID).Usage, "written uses are not shown twice")
+	require.Equal(t, netip.MustParseAddr("198.51.102.9"), shown.Address)
+	var networks []string
+	for _, n := range shown.Networks {
+		networks = append(networks, n.String())
+	}
+	require.Equal(t, []string{"198.51.102.0/24", "198.51.101.0/24", "198.51.100.0/24", "198.51.106.0/24", "198.51.105.0/24"}, networks)
+	require.EqualValues(t, 1, w.stored(one.Token.ID).Token.Version, "uses are no change")
+
+	w.Store.Reset()
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.Empty(t, w.Store.Calls(), "nothing new, nothing written")
+	require.Zero(t, must(w.Service.Status(t.Context())).PendingUses)
+	w.Verify(one.Secret)
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.EqualValues(t, 11, w.stored(one.Token.ID).Token.Usage.Uses)
+}
+
+func TestUsageSurvivesAFailedFlush(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issue(shared)
+	w.Verify(issued.Secret)
+	w.Store.FailCall(0)
+	for range 3 {
+		oneFamily(t, w.Service.Flush(t.Context()), apitoken.ErrUnavailable)
+	}
+	w.Store.Reset()
+	w.Verify(issued.Secret)
+	require.EqualValues(t, 2, w.get(issued.Token.ID).Usage.Uses)
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.EqualValues(t, 2, w.stored(issued.Token.ID).Token.Usage.Uses)
+}
+
+// Many tokens go into batches; if one fails the rest stays pending, and nothing is
+// lost or counted twice.
+func TestUsageInBatches(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	var all []apitoken.Issued
+	for range 1100 {
+		all = append(all, w.issue(plain))
+		w.Verify(all[len(all)-1].Secret)
+	}
+	w.Store.FailCall(2)
+	oneFamily(t, w.Service.Flush(t.Context()), apitoken.ErrUnavailable)
+	w.Store.Reset()
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.Len(t, w.Store.Calls(), 2)
+	for _, i := range all {
+		require.EqualValues(t, 1, w.stored(i.Token.ID).Token.Usage.Uses)
+	}
+}
+
+// The recorder is bounded: beyond it uses are dropped and counted, and requests
+// are let in all the same.
+func TestUsageIsBounded(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *apitoken.Options) { o.MaxPendingUses = 2 })
+	var all []apitoken.Issued
+	for range 5 {
+		all = append(all, w.issue(plain))
+	}
+	for range 3 {
+		for _, i := range all {
+			w.Verify(i.Secret)
+		}
+	}
+	st := must(w.Service.Status(t.Context()))
+	require.Equal(t, 2, st.PendingUses)
+	require.EqualValues(t, 9, st.LostUses)
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.NoError(t, w.Service.Flush(t.Context())) // what was not used since makes room
+	w.Verify(all[4].Secret)
+	require.EqualValues(t, 1, w.get(all[4].Token.ID).Usage.Uses)
+}
+
+// S1.10: valid 30 days, renewed by every use. S1.11: valid while now < renewed +
+// 30 d, revoked from exactly then on, for good.
+func TestSlidingLife(t *testing.T) {
+	t.Parallel()
+	const idle = 30 * day
+	for _, interval := range []time.Duration{time.Second, time.Minute, time.Hour} {
+		for name, flush := range map[string]bool{"flushed": true, "pending": false} {
+			for _, offset := range []time.Duration{0, 1, interval / 2, interval - time.Microsecond} {
+				t.Run(fmt.Sprintf("%s/%s/%s", interval, name, offset), func(t *testing.T) {
+					t.Parallel()
+					w := newWorld(t, func(o *apitoken.Options) { o.UsageInterval = interval })
+					issued := w.issue(user)
+					require.Equal(t, apitokentest.Start.Add(idle), issued.Token.EndsAt, "never used: counted from creation")
+					use := apitokentest.Start.Add(20*day + offset)
+					w.Clock.Set(use)
+					w.Verify(issued.Secret)
+					if flush {
+						require.NoError(t, w.Service.Flush(t.Context()))
+					}
+					ends := use.Truncate(interval).Add(interval + idle)
+					require.Equal(t, ends, w.get(issued.Token.ID).EndsAt)
+					require.False(t, ends.Before(use.Add(idle)), "never early for having been recorded coarsely")
+
+					w.Clock.Set(ends.Add(-time.Microsecond))
+					stillGood, err := w.Service.Explain(t.Context(), ann, apitoken.ExplainRequest{ID: issued.Token.ID})
+					require.NoError(t, err)
+					require.True(t, stillGood.Accepted)
+					w.Clock.Set(ends)
+					require.ErrorIs(t, w.verify(issued.Secret), apitoken.ErrIdle)
+					require.Equal(t, apitoken.StatusRevoked, w.get(issued.Token.ID).Status)
+
+					w.Clock.Set(ends.Add(2*interval + time.Minute))
+					require.Equal(t, 1, w.sweep().Revoked)
+					w.Clock.Set(apitokentest.Start) // a clock that steps back revives nothing
+					require.ErrorIs(t, w.verify(issued.Secret), apitoken.ErrIdle)
+					_, err = w.Service.Enable(t.Context(), ann, issued.Token.ID, apitoken.EnableRequest{})
+					oneFamily(t, err, apitoken.ErrConflict)
+				})
+			}
+		}
+	}
+}
+
+// S1.10: used every 29 days it lives on, and never used it does not.
+func TestSlidingLifeIsRenewedForEver(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	used, unused := w.issue(user), w.issue(user)
+	for range 20 {
+		w.Clock.Advance(29 * day)
+		require.NoError(t, w.verify(used.Secret))
+		require.NoError(t, w.Service.Flush(t.Context()))
+		w.sweep()
+	}
+	require.Equal(t, apitoken.StatusActive, w.get(used.Token.ID).Status)
+	require.Equal(t, apitoken.StatusRevoked, w.get(unused.Token.ID).Status)
+	require.Equal(t, []apitoken.EventType{apitoken.EventCreated}, eventTypes(w.events(used.Token.ID)), "re-arming is no event")
+	v := w.get(used.Token.ID)
+	require.Equal(t, v.CreatedAt, v.UpdatedAt, "nor a change")
+}
+
+// With less than two intervals left a use is written before it is accepted; if
+// that fails it is accepted and stays pending.
+func TestSlidingLifeNearItsEnd(t *testing.T) {
+	t.Parallel()
+	for _, fails := range []bool{false, true} {
+		w := newWorld(t)
+		issued := w.issue(user)
+		w.Clock.Advance(30*day - 2*time.Minute - time.Microsecond)
+		w.Store.Reset()
+		require.NoError(t, w.verify(issued.Secret))
+		require.NotContains(t, w.Store.Calls(), "Touch", "two intervals are left")
+
+		w = newWorld(t)
+		issued = w.issue(user)
+		w.Clock.Advance(30*day - 2*time.Minute + time.Microsecond)
+		w.Store.Reset()
+		w.Store.On(func(c apitokentest.Call) error {
+			if fails && c.Method == "Touch" && !c.Done {
+				return apitokentest.ErrFault
+			}
+			return nil
+		})
+		require.NoError(t, w.verify(issued.Secret))
+		require.Contains(t, w.Store.Calls(), "Touch")
+		w.Clock.Advance(time.Hour) // past the end by what the store knows if the touch failed
+		w.Store.Reset()
+		other := w.Node()
+		_, err := other.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal()})
+		require.Equal(t, fails, err != nil)
+		require.NoError(t, w.verify(issued.Secret), "this node knows of the use")
+		w.Clock.Advance(time.Hour)
+		w.sweep()
+		require.NoError(t, w.verify(issued.Secret), "a sweep of the node that knows does not revoke")
+		require.NoError(t, w.Service.Flush(t.Context()))
+		require.EqualValues(t, 3, w.stored(issued.Token.ID).Token.Usage.Uses)
+	}
+}
+
+// A last use in the future, from a node whose clock ran ahead, renews no longer
+// than a use now.
+func TestUseInTheFutureIsClamped(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issue(user)
+	ahead := w.Clock.Now().Add(365 * day)
+	require.NoError(t, w.Store.Touch(t.Context(), []apitoken.Use{{ID: issued.Token.ID, Count: 1, LastUsed: ahead}}))
+	require.Equal(t, w.Clock.Now().Add(time.Minute+30*day), w.get(issued.Token.ID).EndsAt)
+}

@@ -1,89 +1,129 @@
 package memstore
 
 import (
-	"cmp"
 	"context"
+	"maps"
 	"slices"
-	"strings"
-	"time"
 
 	"github.com/tokenry/apitoken"
 )
 
-// List implements [apitoken.Store].
+// List implements [apitoken.Store]. It reads the tokens of the scan's tenant, or
+// all; a token that is changed meanwhile is listed as before or as after.
 func (s *Store) List(ctx context.Context, scan apitoken.Scan) ([]*apitoken.Record, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	type place struct {
 		at  apitoken.Position
 		rec *apitoken.Record
 	}
-	order := func(a, b apitoken.Position) int {
-		if scan.Desc {
-			return b.Compare(a)
-		}
-		return a.Compare(b)
+	turn := 1
+	if scan.Desc {
+		turn = -1
 	}
-	var found []place
-	s.mu.RLock()
-	for _, rec := range s.tokens {
-		if !scan.Matches(&rec.Token) {
-			continue
+	page := first[place]{limit: scan.Limit, order: func(a, b place) int { return turn * a.at.Compare(b.at) }}
+	err := s.each(ctx, &scan, func(rec *apitoken.Record) {
+		p := place{at: apitoken.PositionOf(&rec.Token, scan.Sort, scan.Now)}
+		if scan.After != nil && turn*p.at.Compare(*scan.After) <= 0 || !page.admits(p) {
+			return
 		}
-		at := apitoken.PositionOf(&rec.Token, scan.Sort, scan.Now)
-		if scan.After == nil || order(at, *scan.After) > 0 {
-			found = append(found, place{at, rec})
-		}
+		p.rec = rec.Clone()
+		page.add(p)
+	})
+	if err != nil {
+		return nil, err
 	}
-	s.mu.RUnlock()
-	slices.SortFunc(found, func(a, b place) int { return order(a.at, b.at) })
-	out := make([]*apitoken.Record, 0, min(len(found), scan.Limit))
-	for _, p := range found[:min(len(found), scan.Limit)] {
-		out = append(out, p.rec.Clone())
+	out := make([]*apitoken.Record, 0, min(scan.Limit, len(page.kept)))
+	for _, p := range page.sorted() {
+		out = append(out, p.rec)
 	}
 	return out, nil
 }
 
 // Counts implements [apitoken.Store].
 func (s *Store) Counts(ctx context.Context, scan apitoken.Scan) (map[apitoken.Kind]int, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
 	counts := make(map[apitoken.Kind]int)
-	for _, rec := range s.tokens {
-		if scan.Matches(&rec.Token) {
-			counts[rec.Token.Kind]++
-		}
+	err := s.each(ctx, &scan, func(rec *apitoken.Record) { counts[rec.Token.Kind]++ })
+	if err != nil {
+		return nil, err
 	}
 	return counts, nil
 }
 
-// Due implements [apitoken.Store].
-func (s *Store) Due(ctx context.Context, before time.Time, after apitoken.DuePosition, limit int) ([]*apitoken.Record, error) {
+// scanBatch is how many rows are read before writers get their turn.
+const scanBatch = 256
+
+// each calls visit with every token that matches, in no order. The record is
+// visit's for the time of the call only.
+func (s *Store) each(ctx context.Context, scan *apitoken.Scan, visit func(rec *apitoken.Record)) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
-	order := func(a, b apitoken.DuePosition) int {
-		return cmp.Or(a.DueAt.Compare(b.DueAt), strings.Compare(string(a.ID), string(b.ID)))
-	}
-	at := func(rec *apitoken.Record) apitoken.DuePosition {
-		return apitoken.DuePosition{DueAt: rec.DueAt, ID: rec.Token.ID}
-	}
-	var due []*apitoken.Record
-	s.mu.RLock()
-	for _, rec := range s.tokens {
-		if !rec.DueAt.IsZero() && !rec.DueAt.After(before) && order(at(rec), after) > 0 {
-			due = append(due, rec)
+	var rec apitoken.Record
+	read := func(batch []uint32) {
+		s.mu.RLock()
+		defer s.mu.RUnlock()
+		for _, n := range batch {
+			r := s.rows.at(n)
+			if r.body.size == 0 {
+				continue // deleted since
+			}
+			rec = apitoken.Record{}
+			s.read(r, &rec)
+			if scan.Matches(&rec.Token) {
+				visit(&rec)
+			}
 		}
 	}
-	s.mu.RUnlock()
-	slices.SortFunc(due, func(a, b *apitoken.Record) int { return order(at(a), at(b)) })
-	due = due[:min(len(due), limit)]
-	for i, rec := range due {
-		due[i] = rec.Clone()
+	for batch := range slices.Chunk(s.candidates(scan), scanBatch) {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		read(batch)
 	}
-	return due, nil
+	return nil
+}
+
+// candidates returns the rows to look at.
+func (s *Store) candidates(scan *apitoken.Scan) []uint32 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if scan.Tenant == "" {
+		if !scan.AnyTenant {
+			return nil
+		}
+		return slices.Collect(maps.Values(s.index))
+	}
+	if t, ok := s.tenants[scan.Tenant]; ok {
+		return slices.Clone(t.rows)
+	}
+	return nil
+}
+
+// first keeps the first few of many values in an order, without keeping all.
+type first[T any] struct {
+	limit int
+	order func(a, b T) int
+	kept  []T
+	full  bool // the first limit of kept are sorted, the last of them bounds what is admitted
+}
+
+// admits reports whether v may be among the first.
+func (f *first[T]) admits(v T) bool {
+	return !f.full || f.order(v, f.kept[f.limit-1]) < 0
+}
+
+func (f *first[T]) add(v T) {
+	f.kept = append(f.kept, v)
+	if spare := len(f.kept) - f.limit; spare > 256 && spare > f.limit {
+		f.sorted()
+	}
+}
+
+// sorted returns the first values in order.
+func (f *first[T]) sorted() []T {
+	slices.SortFunc(f.kept, f.order)
+	if f.limit > 0 && len(f.kept) >= f.limit {
+		clear(f.kept[f.limit:])
+		f.kept, f.full = f.kept[:f.limit], true
+	}
+	return f.kept
 }

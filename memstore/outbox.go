@@ -1,78 +1,35 @@
 package memstore
 
 import (
-	"cmp"
+	"container/list"
 	"context"
-	"slices"
 	"time"
 
 	"github.com/tokenry/apitoken"
 )
 
-// outbox keeps events in the order they were written. The Store's lock guards it.
+// outbox are the events that are not delivered yet, the oldest first. There are
+// few of them, so they may have pointers.
 type outbox struct {
-	events []*posted
-	byID   map[string]*posted
+	open  *list.List // of *delivery
+	byID  map[string]*list.Element
+	aside int // events set aside
 }
 
-type posted struct {
-	event    apitoken.Event
-	open     bool // to be delivered
-	aside    bool
+type delivery struct {
+	id       string
+	event    uint32
 	attempts int
-	holder   string
-	until    time.Time // end of the lease, or the instant to retry at
+	holder   string    // of the lease; "" = nobody
+	until    time.Time // the end of the lease, or the instant to retry at
 }
 
-func (o *outbox) add(events []apitoken.Event) {
-	if o.byID == nil {
-		o.byID = make(map[string]*posted)
-	}
-	for _, e := range events {
-		p := &posted{event: cloneEvent(e), open: e.Deliver}
-		o.events = append(o.events, p)
-		o.byID[e.ID] = p
-	}
+func (o *outbox) init() {
+	o.open, o.byID = list.New(), make(map[string]*list.Element)
 }
 
-func (o *outbox) counts() (open, aside int) {
-	for _, p := range o.events {
-		if p.open {
-			open++
-		}
-		if p.aside {
-			aside++
-		}
-	}
-	return open, aside
-}
-
-func cloneEvent(e apitoken.Event) apitoken.Event {
-	e.Changed = slices.Clone(e.Changed)
-	return e
-}
-
-// Events implements [apitoken.Store].
-func (s *Store) Events(ctx context.Context, tenant string, token apitoken.ID, after string, limit int) ([]apitoken.Event, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	var found []apitoken.Event
-	for _, p := range s.outbox.events {
-		if p.event.Tenant == tenant && p.event.Target.Token == token {
-			found = append(found, cloneEvent(p.event))
-		}
-	}
-	slices.SortStableFunc(found, func(a, b apitoken.Event) int {
-		return cmp.Or(cmp.Compare(a.Version, b.Version), cmp.Compare(a.Ordinal, b.Ordinal))
-	})
-	if after != "" {
-		i := slices.IndexFunc(found, func(e apitoken.Event) bool { return e.ID == after })
-		found = found[i+1:]
-	}
-	return found[:min(len(found), limit)], nil
+func (o *outbox) add(id string, event uint32) {
+	o.byID[id] = o.open.PushBack(&delivery{id: id, event: event})
 }
 
 // Claim implements [apitoken.Store].
@@ -83,16 +40,14 @@ func (s *Store) Claim(ctx context.Context, lease apitoken.Lease, limit int) ([]a
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []apitoken.Delivery
-	for _, p := range s.outbox.events {
-		if len(out) == limit {
-			break
-		}
-		if !p.open || p.until.After(lease.Now) {
+	for el := s.outbox.open.Front(); el != nil && len(out) < limit; el = el.Next() {
+		d := el.Value.(*delivery)
+		if d.until.After(lease.Now) {
 			continue
 		}
-		out = append(out, apitoken.Delivery{Event: cloneEvent(p.event), Attempts: p.attempts})
-		p.holder, p.until = lease.Holder, lease.Until
-		p.attempts++
+		out = append(out, apitoken.Delivery{Event: s.event(d.event), Attempts: d.attempts})
+		d.holder, d.until = lease.Holder, lease.Until
+		d.attempts++
 	}
 	return out, nil
 }
@@ -102,16 +57,28 @@ func (s *Store) Settle(ctx context.Context, lease string, settled []apitoken.Set
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	if lease == "" {
+		return nil
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range settled {
-		p, ok := s.outbox.byID[st.EventID]
-		if !ok || !p.open || lease == "" || p.holder != lease {
+		el, ok := s.outbox.byID[st.EventID]
+		if !ok {
 			continue
 		}
-		p.holder, p.until = "", st.RetryAt
-		p.open = !st.Done && !st.Aside
-		p.aside = st.Aside && !st.Done
+		d := el.Value.(*delivery)
+		if d.holder != lease {
+			continue
+		}
+		d.holder, d.until = "", st.RetryAt
+		if st.Done || st.Aside {
+			s.outbox.open.Remove(el)
+			delete(s.outbox.byID, d.id)
+		}
+		if st.Aside && !st.Done {
+			s.outbox.aside++
+		}
 	}
 	return nil
 }

@@ -153,6 +153,7 @@ func testRecords(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	t.Run("readers while it changes", func(t *testing.T) {
 		rec := plain("records")
 		createStores.ok(t, s.Create(ctx, rec.Clone(), nil), "Create")
+		id := rec.Token.ID
 		ready := make(chan int64, 1) // the version that is surely stored
 		stop := make(chan struct{})
 		ready <- 1
@@ -163,7 +164,7 @@ func testRecords(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 					return
 				case least := <-ready:
 					ready <- least
-					got, err := shared.Record(ctx, rec.Token.ID)
+					got, err := shared.Record(ctx, id)
 					if err != nil || got.Token.Version < least {
 						recordFresh.fail(t, "Record returned %v, %v after the Swap to version %d had returned", got, err, least)
 						return
@@ -181,7 +182,7 @@ func testRecords(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 				}
 				<-ready
 				ready <- rec.Token.Version
-				_ = s.Touch(ctx, []apitoken.Use{{ID: rec.Token.ID, Count: 1, LastUsed: epoch}})
+				_ = s.Touch(ctx, []apitoken.Use{{ID: id, Count: 1, LastUsed: epoch}})
 			}
 		}
 		together(reader, reader, reader, writer)

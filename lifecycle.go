@@ -20,10 +20,10 @@ func (t *Token) renewed(now time.Time) time.Time {
 	if last.After(now) {
 		last = now
 	}
-	if t.Terms.Interval <= 0 {
+	step := t.Terms.Interval.Microseconds()
+	if step <= 0 {
 		return last
 	}
-	step := t.Terms.Interval.Microseconds()
 	micro := last.UnixMicro()
 	return time.UnixMicro(micro - micro%step + step).UTC()
 }

@@ -2,6 +2,7 @@ package httpauth_test
 
 import (
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -34,7 +35,9 @@ func newLimited(f httpauth.FailedAttempts) limited {
 		clock: apitokentest.NewClock(apitokentest.Start),
 		v:     &fakeVerifier{decide: func(req apitoken.VerifyRequest) error { return answers[req.Token] }},
 	}
-	l.Handler = httpauth.New(l.v, httpauth.Options{FailedAttempts: f, Clock: l.clock}).Middleware(fine)
+	l.Handler = httpauth.New(l.v, httpauth.Options{
+		FailedAttempts: f, Clock: l.clock, Logger: slog.New(slog.DiscardHandler),
+	}).Middleware(fine)
 	return l
 }
 

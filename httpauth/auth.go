@@ -193,6 +193,10 @@ func (a *Auth) layer(l layer) func(http.Handler) http.Handler {
 	}
 }
 
+// errStranger: nothing was presented, and that is allowed. It is not
+// ErrNoCredential, which a Verifier may return for something that was.
+var errStranger = errors.New("httpauth: no credential, and none is needed")
+
 func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	if outer, ok := ctx.Value(l.auth).(*verified); ok {
@@ -203,18 +207,17 @@ func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		l.next.ServeHTTP(w, r)
 		return
 	}
-	p, err := l.verify(r)
-	if err != nil {
-		if l.optional && err == apitoken.ErrNoCredential {
-			l.next.ServeHTTP(w, r)
-			return
-		}
+	v := &verified{Context: ctx, auth: l.auth}
+	switch err := l.verify(r, v); {
+	case err == errStranger:
+		l.next.ServeHTTP(w, r)
+		return
+	case err != nil:
 		l.auth.refuse(w, r, err)
 		return
 	}
-	v := &verified{Context: ctx, auth: l.auth, principal: p}
 	if l.auth.opts.OnVerified != nil {
-		l.auth.opts.OnVerified(v, p)
+		l.auth.opts.OnVerified(v, v.principal)
 	}
 	l.next.ServeHTTP(w, r.WithContext(v))
 }
@@ -222,7 +225,7 @@ func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // admit checks what the layer adds to an outer layer that has verified.
 func (l *layer) admit(ctx context.Context, p *apitoken.Principal) error {
 	if len(l.kinds) > 0 && !slices.Contains(l.kinds, p.Kind) {
-		return &apitoken.KindError{Kind: p.Kind, Use: l.use, Accepted: l.kinds}
+		return &apitoken.KindError{Kind: p.Kind, Use: l.use, Accepted: slices.Clone(l.kinds)}
 	}
 	if l.limit == "" && l.need == (apitoken.Requirement{}) {
 		return nil
@@ -231,39 +234,44 @@ func (l *layer) admit(ctx context.Context, p *apitoken.Principal) error {
 }
 
 // verify has the request's credential verified, with all that the layer asks for
-// in the one call.
-func (l *layer) verify(r *http.Request) (p apitoken.Principal, err error) {
+// in the one call, and puts the principal into v: it is large, and this copies it
+// once.
+func (l *layer) verify(r *http.Request, v *verified) error {
 	a := l.auth
 	req := apitoken.VerifyRequest{Kinds: l.kinds, Limit: l.limit, Need: l.need}
 	unfit := a.readCredential(r.Header, &req)
-	if unfit != nil && unfit != apitoken.ErrMalformedToken {
-		return p, unfit
+	switch {
+	case unfit == apitoken.ErrNoCredential && l.optional:
+		return errStranger
+	case unfit != nil && unfit != apitoken.ErrMalformedToken:
+		return unfit
 	}
 	switch origins := r.Header["Origin"]; {
 	case len(origins) > 1:
-		return p, apitoken.ErrOrigin
+		return apitoken.ErrOrigin
 	case len(origins) == 1:
 		if req.Origin = origins[0]; req.Origin == "" {
 			req.Origin = "null" // an empty line is not the absence of one
 		}
 	}
+	var err error
 	if req.Address, err = a.ClientAddr(r); err != nil {
-		return p, err
+		return err
 	}
 	var now time.Time
 	if a.attempts != nil {
 		now = a.opts.Clock.Now()
 		if err := a.attempts.check(req.Address, now); err != nil {
-			return p, err
+			return err
 		}
 	}
 	if err = unfit; err == nil {
-		p, err = a.verifier.Verify(r.Context(), req)
+		v.principal, err = a.verifier.Verify(v.Context, req)
 	}
 	if a.attempts != nil {
 		a.attempts.note(req.Address, now, err)
 	}
-	return p, l.named(err)
+	return l.named(err)
 }
 
 // named puts the layer's use into the refusal of a kind: the Verifier was only
@@ -282,8 +290,8 @@ func (l *layer) named(err error) error {
 
 // refuse answers a request that is not let through.
 func (a *Auth) refuse(w http.ResponseWriter, r *http.Request, err error) {
-	level := slog.LevelDebug
-	if statusOf(err) >= http.StatusInternalServerError {
+	level := slog.LevelDebug // also for outages that the client made by going away
+	if statusOf(err) >= http.StatusInternalServerError && r.Context().Err() == nil {
 		level = slog.LevelWarn
 	}
 	if a.opts.Logger.Enabled(r.Context(), level) {

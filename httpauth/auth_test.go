@@ -182,6 +182,7 @@ func TestOptional(t *testing.T) {
 		{"scheme of somebody else", new(fakeVerifier), request("Authorization", "Basic YTpi"), "200 false"},
 		{"good", new(fakeVerifier), bearer(), "200 true"},
 		{"not accepted", refuseAll(apitoken.ErrExpired), bearer(), "401 "},
+		{"the Verifier finds none", refuseAll(apitoken.ErrNoCredential), bearer(), "401 "},
 		{"the Verifier finds none in it", refuseAll(fmt.Errorf("odd: %w", apitoken.ErrNoCredential)), bearer(), "401 "},
 		{"empty", new(fakeVerifier), request("Authorization", ""), "400 "},
 		{"two", new(fakeVerifier), bearer("Authorization", "Bearer acme_2"), "400 "},
@@ -190,7 +191,7 @@ func TestOptional(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
-			auth := httpauth.New(tc.v, httpauth.Options{})
+			auth := httpauth.New(tc.v, httpauth.Options{Logger: slog.New(slog.DiscardHandler)})
 			w := answer(auth.Optional(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				_, ok := httpauth.FromContext(r.Context())
 				fmt.Fprint(w, ok)
@@ -324,6 +325,20 @@ func TestLog(t *testing.T) {
 			require.NotContains(t, log.String(), "acme_")
 		})
 	}
+}
+
+// Clients that go away while they are verified cannot fill the log with warnings.
+func TestLogOfClientsThatWentAway(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	v := refuseAll(&apitoken.OutageError{Part: "store", Err: context.Canceled})
+	h := httpauth.New(v, httpauth.Options{Logger: slog.New(slog.NewTextHandler(&log, nil))}).Middleware(fine)
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	answer(h, bearer().WithContext(gone))
+	require.Empty(t, log.String())
+	answer(h, bearer())
+	require.Contains(t, log.String(), "reason=unavailable")
 }
 
 // An error that no family explains lets nobody in.

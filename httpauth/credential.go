@@ -97,13 +97,11 @@ var errForeignScheme error = foreignScheme{}
 // 11.1).
 func parseAuthorization(line string) (string, error) {
 	// A scheme is short, and no more of the line is looked at to find it (P16).
-	scheme, rest, ok := strings.Cut(line[:min(len(line), apitoken.MaxTokenLength)], " ")
-	if !isHeaderName(scheme) {
-		return "", apitoken.ErrUnreadableHeader
-	}
-	if !isOurs(scheme) {
-		if !ok {
-			// Most likely a token without a scheme in front of it.
+	end := strings.IndexByte(line[:min(len(line), apitoken.MaxTokenLength)], ' ')
+	if end < 0 || !isOurs(line[:end]) {
+		// Without a space it is one of our schemes alone, or most likely a token
+		// without a scheme in front of it.
+		if end < 0 || !isHeaderName(line[:end]) {
 			return "", apitoken.ErrUnreadableHeader
 		}
 		return "", errForeignScheme
@@ -111,16 +109,18 @@ func parseAuthorization(line string) (string, error) {
 	if len(line) > apitoken.MaxTokenLength {
 		return "", apitoken.ErrMalformedToken
 	}
-	token := strings.TrimLeft(rest, " ")
+	token := line[end:]
+	for len(token) > 0 && token[0] == ' ' {
+		token = token[1:]
+	}
 	return token, checkToken(token)
 }
 
-// isOurs compares the lengths first: EqualFold alone would take a long s (ſ) for
-// an S.
+// isOurs compares lengths first: EqualFold alone would take a long s (ſ) for an S.
 func isOurs(scheme string) bool {
 	switch len(scheme) {
 	case len("Bearer"):
-		return strings.EqualFold(scheme, "Bearer")
+		return scheme == "Bearer" || strings.EqualFold(scheme, "Bearer")
 	case len("SSWS"):
 		return strings.EqualFold(scheme, "SSWS")
 	}

@@ -52,4 +52,6 @@
 //     headers.
 //  5. Give the context of a verified request to no request that acts for somebody
 //     else: what is verified stays verified wherever the context goes.
+//  6. Ask apitoken.Service.Recheck now and then on connections that outlive their
+//     request, such as WebSockets: these layers see the request that opened them.
 package httpauth

@@ -3,6 +3,7 @@ package httpauth_test
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -309,7 +310,7 @@ func TestOutageOverHTTP(t *testing.T) {
 	env := apitokentest.New(t, apitoken.Options{})
 	issued := env.Issue(apitoken.IssueRequest{})
 	require.NoError(t, env.Service.Revoke(t.Context(), env.Actor(apitokentest.User), issued.Token.ID, ""))
-	h := httpauth.New(env.Service, httpauth.Options{}).Middleware(fine)
+	h := httpauth.New(env.Service, httpauth.Options{Logger: slog.New(slog.DiscardHandler)}).Middleware(fine)
 	r := request("Authorization", "Bearer "+issued.Secret.Reveal())
 	env.Store.On(func(apitokentest.Call) error { return fmt.Errorf("no route to db-7: %w", apitoken.ErrNotFound) })
 	require.Equal(t, 401, answer(h, r).Code, "ErrNotFound is the store's only no")

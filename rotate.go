@@ -2,7 +2,6 @@ package apitoken
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -29,7 +28,10 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 				return fieldErr("idempotencyKey", "was used for another request: use a new key for each rotation")
 			}
 			view, err := s.view(ctx, ch.rec, ch.now, nil)
-			return errors.Join(err, &AlreadyIssuedError{Token: view})
+			if err != nil {
+				return err
+			}
+			return &AlreadyIssuedError{Token: view}
 		}
 		if req.IfVersion != 0 && req.IfVersion != t.Version {
 			return ErrVersion

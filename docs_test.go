@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -65,6 +66,27 @@ func TestDocs(t *testing.T) {
 				require.Truef(t, found, "%s says that %s is in %s", path, place, m[2])
 			}
 		}
+	}
+}
+
+// S1.4, S1.9, S2.5: the advice to hosts and holders stands where each of them
+// looks.
+func TestAdvice(t *testing.T) {
+	t.Parallel()
+	for _, path := range []string{"README.md", "SECURITY.md", "doc.go"} {
+		text := strings.ToLower(strings.Join(strings.Fields(strings.ReplaceAll(readText(t, path), "//", " ")), " "))
+		for number, words := range map[string][]string{
+			"S1.4": {"like a password", "password: keep it safe"},
+			"S1.9": {"service account"},
+			"S2.5": {"choose the least"},
+		} {
+			found := slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
+			require.Truef(t, found, "%s: %s says none of %q", number, path, words)
+		}
+		for _, words := range []string{"never deactivated", "permissions never change"} {
+			require.Containsf(t, text, words, "S1.9: %s", path)
+		}
+		require.Regexpf(t, "(share it with|with) nobody", text, "S1.4: %s", path)
 	}
 }
 

@@ -439,8 +439,7 @@ func (s *Service) addPending(t *Token) {
 }
 
 // checkOwner refuses the token of an owner or agent who is not active, or whose
-// role no longer allows the kind. Where the grant follows the owner it is cut by
-// what the owner has (S1.6, S3.12).
+// role no longer allows the kind, and cuts the grant where it follows the owner.
 func (s *Service) checkOwner(ctx context.Context, c *compiled, grant *Permissions) error {
 	p := &c.principal
 	if p.Agent != "" {
@@ -449,14 +448,19 @@ func (s *Service) checkOwner(ctx context.Context, c *compiled, grant *Permission
 	if !c.owner {
 		return nil
 	}
-	// As s.standing, without copying the Standing once more.
 	st, err := s.opts.Owners.Standing(ctx, p.Tenant, p.Owner)
-	if err != nil {
-		if err := unanswered("owners", err); err != nil {
-			return err
-		}
-		st = Standing{}
+	if err == nil {
+		return c.judge(&st, grant)
 	}
+	if err := unanswered("owners", err); err != nil {
+		return err
+	}
+	return c.judge(&Standing{}, grant)
+}
+
+// judge cuts a grant that follows the owner by what the owner has (S1.6, S3.12),
+// and says whether one who stands so may use the token.
+func (c *compiled) judge(st *Standing, grant *Permissions) error {
 	if c.follows {
 		grant.cut(&st.Permissions)
 	}

@@ -121,7 +121,6 @@ func (a *attempts) note(addr netip.Addr, now time.Time, outcome error) {
 			a.young, a.old = make(map[netip.Addr]*rate.Limiter), a.young
 		}
 		a.young[key] = bucket
-		delete(a.old, key)
 	}
 	bucket.AllowN(a.advance(now), 1)
 }

@@ -1,6 +1,6 @@
 // Package httpauth is net/http middleware over an [apitoken.Verifier]: it reads
-// the one credential of a request, has it verified, and gives the handler a
-// [apitoken.Principal] or the client an answer that tells it no more than it may
+// the one credential of a request, has it verified, and gives the handler an
+// [apitoken.Principal], or the client an answer that tells it no more than it may
 // know.
 //
 //	auth := httpauth.New(tokens, httpauth.Options{})
@@ -27,17 +27,19 @@
 //	400  two credentials, or one that cannot be read
 //	401  no credential, or one that is not accepted; all of these look alike
 //	403  a permission, the origin, the client's address, the kind of the token
-//	404, 409, 422  from managing calls, through [WriteError]
+//	404, 409, 422  from managing calls, through WriteError
 //	429  a rate limit, or too many failed attempts, with Retry-After
 //	503  a part that must answer did not, with Retry-After
 //	500  any other error; nothing of it is shown
 //
-// Bodies are problem details (RFC 9457, application/problem+json) of the type
-// about:blank, with these members besides: 'reason', a word of
-// [apitoken.ReasonOf] that is 'unauthenticated' for every 401; 'missing' and
-// 'groups' for a permission; 'kinds' for a kind; 'errors', a list of field and
-// problem, for invalid requests; 'violated-policies' for a rate limit. Nothing
-// that is refused may be cached.
+// Bodies are problem details (RFC 9457, application/problem+json). Their type is
+// about:blank, except for rate limits, which have the type and the header fields
+// of draft-ietf-httpapi-ratelimit-headers-11. They have these members besides:
+// 'reason', a word of [apitoken.ReasonOf], the same for every 401 unless
+// [Options].TellHolder is set, and 'internal' for a 500; 'missing' and 'groups' for
+// a permission; 'kinds' for a kind; 'errors', a list of field and problem, for
+// invalid requests; 'violated-policies' for a rate limit. Nothing that is refused
+// may be cached.
 //
 // # What the host must do
 //

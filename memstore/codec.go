@@ -188,7 +188,9 @@ func (c *coder) text(p *string) {
 		c.out = append(c.out, *p...)
 		return
 	}
-	*p = c.take(n)
+	if *p = ""; n > 0 { // an empty piece of a string would still point at it
+		*p = c.take(n)
+	}
 }
 
 func (c *coder) bytes(p *[]byte) {

@@ -21,14 +21,14 @@ func (s *Store) Due(ctx context.Context, before time.Time, after apitoken.DuePos
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	behind := stamp(after.DueAt)
-	batch := first[*row]{limit: limit, order: s.dueOrder}
+	batch := first[*row]{limit: max(limit, 0), order: s.dueOrder}
 	s.overdue(0, stamp(before), func(r *row) {
 		if r.due < behind || r.due == behind && string(s.id(r)) <= string(after.ID) || !batch.admits(r) {
 			return
 		}
 		batch.add(r)
 	})
-	out := make([]*apitoken.Record, 0, min(limit, len(batch.kept)))
+	out := make([]*apitoken.Record, 0, min(batch.limit, len(batch.kept)))
 	for _, r := range batch.sorted() {
 		rec := new(apitoken.Record)
 		s.read(r, rec)

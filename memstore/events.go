@@ -107,5 +107,5 @@ func (s *Store) Events(ctx context.Context, tenant string, token apitoken.ID, af
 	if after != "" {
 		found = found[1+slices.IndexFunc(found, func(e apitoken.Event) bool { return e.ID == after }):]
 	}
-	return found[:min(len(found), limit)], nil
+	return found[:min(len(found), max(limit, 0))], nil
 }

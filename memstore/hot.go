@@ -18,11 +18,11 @@ import (
 // releases it. So a record that is put in after a write is of that write.
 type hotRecords struct {
 	seed  maphash.Seed
-	limit int // slots at most
+	limit int // records at most
 	table atomic.Pointer[hotTable]
-	put   sync.Mutex // beside the Store's lock for reading
-	count int        // records in the table; guarded by put
-	turn  uint       // whose turn it is to make room; guarded by put
+	put   sync.Mutex // for what is below, beside the Store's lock for reading
+	count int        // records in the table
+	hand  uint64     // where room is made next
 }
 
 // hotTable is a hash table of small sets: a record is in one of the slots of its
@@ -36,7 +36,14 @@ type hotBucket [8]hotSlot
 
 type hotSlot struct {
 	sum atomic.Uint64 // of the ID: spares looking at other records
-	rec atomic.Pointer[apitoken.Record]
+	rec atomic.Pointer[hotRecord]
+}
+
+// hotRecord is a record beside its ID, so that a look-up reads memory in one
+// place less.
+type hotRecord struct {
+	id [idLength]byte
+	apitoken.Record
 }
 
 func (h *hotRecords) init(limit int) {
@@ -55,7 +62,7 @@ func (s *Store) Record(ctx context.Context, id apitoken.ID) (*apitoken.Record, e
 	}
 	sum := maphash.String(s.hot.seed, string(id))
 	if rec := s.hot.table.Load().get(sum, id); rec != nil {
-		return rec, nil
+		return &rec.Record, nil
 	}
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -63,16 +70,17 @@ func (s *Store) Record(ctx context.Context, id apitoken.ID) (*apitoken.Record, e
 	if err != nil {
 		return nil, err
 	}
-	rec := new(apitoken.Record)
-	s.read(r, rec)
-	return s.hot.add(sum, rec), nil
+	rec := new(hotRecord)
+	s.read(r, &rec.Record)
+	copy(rec.id[:], id)
+	return &s.hot.add(sum, rec).Record, nil
 }
 
-func (t *hotTable) get(sum uint64, id apitoken.ID) *apitoken.Record {
+func (t *hotTable) get(sum uint64, id apitoken.ID) *hotRecord {
 	b := &t.buckets[sum&t.mask]
 	for i := range b {
 		if b[i].sum.Load() == sum {
-			if rec := b[i].rec.Load(); rec != nil && rec.Token.ID == id {
+			if rec := b[i].rec.Load(); rec != nil && string(rec.id[:]) == string(id) {
 				return rec
 			}
 		}
@@ -81,47 +89,73 @@ func (t *hotTable) get(sum uint64, id apitoken.ID) *apitoken.Record {
 }
 
 // add shares rec, and returns it or the one that another reader put in before.
-// In a full bucket it takes another record's place. The caller holds the Store's
-// lock for reading.
-func (h *hotRecords) add(sum uint64, rec *apitoken.Record) *apitoken.Record {
+// The caller holds the Store's lock for reading.
+func (h *hotRecords) add(sum uint64, rec *hotRecord) *hotRecord {
 	h.put.Lock()
 	defer h.put.Unlock()
 	t := h.table.Load()
 	if other := t.get(sum, rec.Token.ID); other != nil {
 		return other
 	}
-	if slots := len(t.buckets) * len(hotBucket{}); h.count > slots/2 && slots < h.limit {
-		t = h.grow(t)
+	for h.count >= h.limit {
+		h.evict(t)
 	}
-	h.insert(t, sum, rec)
+	for !t.insert(sum, rec) {
+		// A full bucket: with twice as many slots as records that is rare, so a
+		// table that is as large as that gives up one of the bucket's records.
+		if len(t.buckets)*len(hotBucket{}) < 2*h.limit {
+			t = h.grow(t)
+			continue
+		}
+		h.hand++
+		t.buckets[sum&t.mask][h.hand%uint64(len(hotBucket{}))].clear()
+		h.count--
+	}
+	h.count++
 	return rec
 }
 
-func (h *hotRecords) insert(t *hotTable, sum uint64, rec *apitoken.Record) {
+// insert puts rec into a free slot of its bucket, if there is one.
+func (t *hotTable) insert(sum uint64, rec *hotRecord) bool {
 	b := &t.buckets[sum&t.mask]
-	h.turn++
-	at := h.turn % uint(len(b))
 	for i := range b {
 		if b[i].rec.Load() == nil {
-			at = uint(i)
-			h.count++
-			break
+			b[i].rec.Store(rec)
+			b[i].sum.Store(sum)
+			return true
 		}
 	}
-	b[at].rec.Store(rec)
-	b[at].sum.Store(sum)
+	return false
+}
+
+func (s *hotSlot) clear() {
+	s.sum.Store(0)
+	s.rec.Store(nil)
+}
+
+// evict forgets the next record in the order of the table, which is as good as
+// any: nothing is written when a record is used, so nothing tells them apart.
+func (h *hotRecords) evict(t *hotTable) {
+	for {
+		h.hand++
+		b := &t.buckets[h.hand/uint64(len(hotBucket{}))&t.mask]
+		if slot := &b[h.hand%uint64(len(b))]; slot.rec.Load() != nil {
+			slot.clear()
+			h.count--
+			return
+		}
+	}
 }
 
 // grow doubles the table. A reader that still looks at the old one began before
 // any write that comes later, and may see what was there before that write.
 func (h *hotRecords) grow(old *hotTable) *hotTable {
 	t := newHotTable(2 * len(old.buckets))
-	h.count = 0
 	for i := range old.buckets {
 		for j := range old.buckets[i] {
 			slot := &old.buckets[i][j]
 			if rec := slot.rec.Load(); rec != nil {
-				h.insert(t, slot.sum.Load(), rec)
+				t.insert(slot.sum.Load(), rec) // half of the old bucket's go to each: there is room
 			}
 		}
 	}
@@ -135,9 +169,8 @@ func (h *hotRecords) drop(id apitoken.ID) {
 	t := h.table.Load()
 	b := &t.buckets[sum&t.mask]
 	for i := range b {
-		if rec := b[i].rec.Load(); rec != nil && rec.Token.ID == id {
-			b[i].rec.Store(nil)
-			b[i].sum.Store(0)
+		if rec := b[i].rec.Load(); rec != nil && string(rec.id[:]) == string(id) {
+			b[i].clear()
 			h.count--
 		}
 	}

@@ -19,7 +19,7 @@ func (s *Store) List(ctx context.Context, scan apitoken.Scan) ([]*apitoken.Recor
 	if scan.Desc {
 		turn = -1
 	}
-	page := first[place]{limit: scan.Limit, order: func(a, b place) int { return turn * a.at.Compare(b.at) }}
+	page := first[place]{limit: max(scan.Limit, 0), order: func(a, b place) int { return turn * a.at.Compare(b.at) }}
 	err := s.each(ctx, &scan, func(rec *apitoken.Record) {
 		p := place{at: apitoken.PositionOf(&rec.Token, scan.Sort, scan.Now)}
 		if scan.After != nil && turn*p.at.Compare(*scan.After) <= 0 || !page.admits(p) {
@@ -31,7 +31,7 @@ func (s *Store) List(ctx context.Context, scan apitoken.Scan) ([]*apitoken.Recor
 	if err != nil {
 		return nil, err
 	}
-	out := make([]*apitoken.Record, 0, min(scan.Limit, len(page.kept)))
+	out := make([]*apitoken.Record, 0, min(page.limit, len(page.kept)))
 	for _, p := range page.sorted() {
 		out = append(out, p.rec)
 	}
@@ -108,7 +108,7 @@ type first[T any] struct {
 
 // admits reports whether v may be among the first.
 func (f *first[T]) admits(v T) bool {
-	return !f.full || f.order(v, f.kept[f.limit-1]) < 0
+	return f.limit > 0 && (!f.full || f.order(v, f.kept[f.limit-1]) < 0)
 }
 
 func (f *first[T]) add(v T) {
@@ -121,7 +121,7 @@ func (f *first[T]) add(v T) {
 // sorted returns the first values in order.
 func (f *first[T]) sorted() []T {
 	slices.SortFunc(f.kept, f.order)
-	if f.limit > 0 && len(f.kept) >= f.limit {
+	if len(f.kept) >= f.limit {
 		clear(f.kept[f.limit:])
 		f.kept, f.full = f.kept[:f.limit], true
 	}

@@ -2,7 +2,7 @@
 // servers whose tokens need not outlive the process.
 //
 // A million tokens are no burden to the garbage collector: they are kept
-// encoded, in large blocks without pointers, about 0.5 KB each. The tokens in
+// encoded, in large blocks without pointers, half a kilobyte each or so. The tokens in
 // use are decoded and shared ([Options].HotRecords), and found without a lock.
 //
 // Nothing is ever given back to the operating system, and the history of events
@@ -24,10 +24,10 @@ const idLength = 22
 
 // Options tune a [Store]. The zero Options are right for most.
 type Options struct {
-	// HotRecords is how many decoded records are kept for sharing, at most,
-	// rounded up to a power of two. Each takes 1 to 2 KB. Set it to the number of
-	// tokens in use within some minutes: others cost a microsecond more to verify.
-	// Defaults to 65,536.
+	// HotRecords is how many decoded records are kept for sharing, at most. Each
+	// takes 1 to 2 KB, and time of each garbage collection: 10,000 took 5 ms where
+	// a million others took 3. Set it to the number of tokens in use within some
+	// minutes: others cost a microsecond or two more to verify. Defaults to 32,768.
 	HotRecords int
 }
 
@@ -67,7 +67,7 @@ func New() *Store { return NewWith(Options{}) }
 // NewWith returns an empty Store.
 func NewWith(opts Options) *Store {
 	if opts.HotRecords <= 0 {
-		opts.HotRecords = 65_536
+		opts.HotRecords = 32_768
 	}
 	s := &Store{
 		index:    make(map[[idLength]byte]uint32),
@@ -88,8 +88,8 @@ func (s *Store) Create(ctx context.Context, rec *apitoken.Record, events []apito
 		return err
 	}
 	t := &rec.Token
-	id, ok := keyOf(t.ID)
-	if !ok {
+	id, _ := keyOf(t.ID)
+	if !t.ID.Valid() {
 		return fmt.Errorf("memstore: %q is not the ID of a token", t.ID)
 	}
 	s.mu.Lock()

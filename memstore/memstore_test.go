@@ -18,7 +18,10 @@ import (
 	"github.com/tokenry/apitoken/storetest"
 )
 
-var clientAddr = netip.MustParseAddr("192.0.2.7")
+var (
+	clientAddr = netip.MustParseAddr("192.0.2.7")
+	clientNets = slices.Repeat([]netip.Prefix{netip.MustParsePrefix("2001:db8::/48")}, apitoken.MaxRecentNetworks)
+)
 
 func TestStore(t *testing.T) {
 	t.Parallel()
@@ -101,7 +104,7 @@ func TestMemoryIsBoundedUnderChurn(t *testing.T) {
 			rec.Token.Tenant = fmt.Sprintf("tenant %d in round %d", i%10, round)
 			rec.Token.Description = strings.Repeat("x", (i*7+round*131)%900)
 			require.NoError(t, s.Create(ctx, rec, nil))
-			require.NoError(t, s.Touch(ctx, []apitoken.Use{{ID: rec.Token.ID, Count: 1, LastUsed: madeAt, Address: clientAddr}}))
+			require.NoError(t, s.Touch(ctx, []apitoken.Use{{ID: rec.Token.ID, Count: 1, LastUsed: madeAt, Address: clientAddr, Networks: clientNets}}))
 			_, err := s.Record(ctx, rec.Token.ID)
 			require.NoError(t, err)
 		}
@@ -127,8 +130,8 @@ func TestMemoryIsBoundedUnderChurn(t *testing.T) {
 
 // TestHotRecordsAreBounded is not parallel: others would allocate.
 func TestHotRecordsAreBounded(t *testing.T) {
-	s := memstore.NewWith(memstore.Options{HotRecords: 100})
-	const tokens = 10_000
+	const tokens, hot = 10_000, 1000
+	s := memstore.NewWith(memstore.Options{HotRecords: hot})
 	for i := range tokens {
 		require.NoError(t, s.Create(t.Context(), typical(i), nil))
 	}
@@ -138,7 +141,7 @@ func TestHotRecordsAreBounded(t *testing.T) {
 		require.NoError(t, err)
 	}
 	grown := int64(heap()) - int64(before)
-	require.Less(t, grown, int64(tokens*1000/10), "10,000 records of more than 1,000 bytes were read, 100 may stay")
+	require.Less(t, grown, int64(hot*2048), "more than 1000 records of less than 2 KB stayed")
 	runtime.KeepAlive(s)
 }
 
@@ -203,16 +206,60 @@ func TestModel(t *testing.T) {
 			}, func(a, b *apitoken.Record) int {
 				return cmp.Or(a.DueAt.Compare(b.DueAt), strings.Compare(string(a.Token.ID), string(b.Token.ID)))
 			})
-			due, err := s.Due(ctx, madeAt.Add(time.Hour), apitoken.DuePosition{}, 1000)
-			require.NoError(t, err)
-			require.Len(t, due, len(sorted))
-			for i, rec := range due {
-				require.Equal(t, sorted[i].Token.ID, rec.Token.ID)
+			for seconds := range 41 {
+				before := madeAt.Add(time.Duration(seconds) * time.Second)
+				due, err := s.Due(ctx, before, apitoken.DuePosition{}, 1000)
+				require.NoError(t, err)
+				want := sorted[:sortedUpTo(sorted, before)]
+				require.Len(t, due, len(want))
+				for i, rec := range due {
+					require.Equal(t, want[i].Token.ID, rec.Token.ID)
+				}
 			}
 			counts, err := s.Counts(ctx, apitoken.Scan{AnyTenant: true, AllKinds: true, Now: madeAt})
 			require.NoError(t, err)
 			require.Equal(t, len(model), counts["personal"])
 		})
+	}
+}
+
+// sortedUpTo returns how many of the records are due at before.
+func sortedUpTo(recs []*apitoken.Record, before time.Time) int {
+	n := slices.IndexFunc(recs, func(rec *apitoken.Record) bool { return rec.DueAt.After(before) })
+	if n < 0 {
+		return len(recs)
+	}
+	return n
+}
+
+// TestFewOfMany: a page and a batch of far more tokens than they hold are the
+// first ones.
+func TestFewOfMany(t *testing.T) {
+	t.Parallel()
+	s, ids := filled(t, 4000)
+	scan := apitoken.Scan{AnyTenant: true, AllKinds: true, Now: madeAt, Sort: apitoken.SortName, Limit: 4000}
+	for _, desc := range []bool{false, true} {
+		scan.Desc, scan.Limit = desc, 4000
+		all, err := s.List(t.Context(), scan)
+		require.NoError(t, err)
+		require.Len(t, all, 4000)
+		for _, limit := range []int{0, 1, 10, 300} {
+			scan.Limit = limit
+			page, err := s.List(t.Context(), scan)
+			require.NoError(t, err)
+			require.Len(t, page, limit)
+			for i := range page {
+				require.Equal(t, all[i].Token.ID, page[i].Token.ID)
+			}
+		}
+	}
+	for _, limit := range []int{0, 1, 10, 300} {
+		batch, err := s.Due(t.Context(), madeAt.AddDate(1, 0, 0), apitoken.DuePosition{}, limit)
+		require.NoError(t, err)
+		require.Len(t, batch, limit)
+		for i := range batch { // each is due a microsecond after the one before
+			require.Equal(t, ids.at(i), batch[i].Token.ID)
+		}
 	}
 }
 

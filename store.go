@@ -124,6 +124,8 @@ type Unwrapper interface {
 // Record is a token as a [Store] keeps it. It holds no secret, only what checks
 // one; it must not be copied: use Clone.
 type Record struct {
+	compiled atomic.Pointer[compiled] // all that Verify reads of a shared record, so it stands in front
+
 	Token Token
 
 	// Primary checks the current value, Previous the one before the last
@@ -158,8 +160,6 @@ type Record struct {
 	// whose outcome was unclear, a reader that finds its own mark knows that it
 	// succeeded.
 	Op string
-
-	compiled atomic.Pointer[compiled]
 }
 
 // Slot is what checks one secret. The zero Slot checks none.

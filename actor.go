@@ -2,7 +2,6 @@ package apitoken
 
 import (
 	"context"
-	"fmt"
 	"slices"
 )
 
@@ -27,7 +26,7 @@ func (a Actor) check() error {
 		f.add("actor.tenant", "is empty: say in which tenant the actor acts")
 	}
 	f.identifier("actor.tenant", a.Tenant)
-	f.identifier("actor.requestID", a.RequestID)
+	f.identifier("actor.request_id", a.RequestID)
 	return f.join()
 }
 
@@ -53,7 +52,7 @@ func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
 			return p, err
 		}
 		if !st.Active {
-			return p, fmt.Errorf("%w: the actor is not an active user of the tenant", ErrMayNot)
+			return p, mayNot("the actor is not an active user of the tenant")
 		}
 		p.standing = st
 		p.permissions = st.Permissions
@@ -102,15 +101,15 @@ func (s *Service) closed(names []string) Permissions {
 func (p *powers) mayCreate(r *kindRules) error {
 	if p.actor.system {
 		if r.Ownership == OwnedByCreator {
-			return fmt.Errorf("%w: a %s token belongs to the person who issues it; the system cannot issue one for somebody", ErrMayNot, r.kind)
+			return mayNot("a %s token belongs to the person who issues it; the system cannot issue one for somebody", r.kind)
 		}
 		return nil
 	}
 	if r.SystemOnly {
-		return fmt.Errorf("%w: %s tokens are issued by the system only", ErrMayNot, r.kind)
+		return mayNot("%s tokens are issued by the system only", r.kind)
 	}
 	if !anyOf(r.CreatorRoles, p.roles) {
-		return fmt.Errorf("%w: issuing %s tokens needs one of the roles %v", ErrMayNot, r.kind, r.CreatorRoles)
+		return mayNot("issuing %s tokens needs one of the roles %v", r.kind, r.CreatorRoles)
 	}
 	if r.CreatePermission != "" && !p.permissions.Has(r.CreatePermission) {
 		return &PermissionError{Missing: []string{r.CreatePermission}}
@@ -152,9 +151,9 @@ func (p *powers) may(verb string, r *kindRules, t *Token) error {
 	}
 	switch {
 	case verb == verbRotate:
-		return fmt.Errorf("%w: the new value of a person's token is that person's to have", ErrNotOwner)
+		return notOwner("the new value of a person's token is that person's to have")
 	case r.OwnerEdits && (verb == verbEdit || verb == verbExtend):
-		return fmt.Errorf("%w: a %s token is edited by its owner", ErrNotOwner, r.kind)
+		return notOwner("a %s token is edited by its owner", r.kind)
 	}
 	return nil
 }

@@ -36,7 +36,7 @@ func TestBadInputIsNamedAtOnce(t *testing.T) {
 				IdempotencyKey: long(257), Reason: "\x00",
 			})
 			return err
-		}, []string{"agent", "description", "expiry", "idempotencyKey", "legacy", "metadata", "name", "networks[1]", "networks[2]", "origins[0]", "owner", "permissions[1]", "reason", "share"}},
+		}, []string{"agent", "description", "expiry", "idempotency_key", "legacy", "metadata", "name", "networks[1]", "networks[2]", "origins[0]", "owner", "permissions[1]", "reason", "share"}},
 		{"Issue, legacy", func(m apitoken.Manager, _ apitoken.ID) error {
 			_, err := m.Issue(t.Context(), ann, apitoken.IssueRequest{
 				Kind: legacy, Name: long(257), Description: long(4097), Permissions: []string{}, Networks: []string{" , "}, Share: -1,
@@ -59,7 +59,7 @@ func TestBadInputIsNamedAtOnce(t *testing.T) {
 				Origins: ptr([]string{"https://a.example/path"}), Share: ptr(0), Metadata: map[string]string{"k": long(5000)}, Reason: bidi,
 			})
 			return err
-		}, []string{"addNetworks[0]", "description", "metadata", "name", "origins[0]", "permissions[0]", "reason", "removeNetworks", "share"}},
+		}, []string{"add_networks[0]", "description", "metadata", "name", "origins[0]", "permissions[0]", "reason", "remove_networks", "share"}},
 		{"Extend", func(m apitoken.Manager, id apitoken.ID) error {
 			_, err := m.Extend(t.Context(), ann, id, apitoken.ExtendRequest{Reason: bidi})
 			return err
@@ -78,11 +78,11 @@ func TestBadInputIsNamedAtOnce(t *testing.T) {
 		{"Rotate", func(m apitoken.Manager, id apitoken.ID) error {
 			_, err := m.Rotate(t.Context(), ann, id, apitoken.RotateRequest{Overlap: 1000 * day, Reason: bidi})
 			return err
-		}, []string{"ifVersion", "overlap", "reason"}},
+		}, []string{"if_version", "overlap", "reason"}},
 		{"Rotate, a key too long", func(m apitoken.Manager, id apitoken.ID) error {
 			_, err := m.Rotate(t.Context(), ann, id, apitoken.RotateRequest{Overlap: -1, IdempotencyKey: long(257), Reason: bidi})
 			return err
-		}, []string{"idempotencyKey", "overlap", "reason"}},
+		}, []string{"idempotency_key", "overlap", "reason"}},
 		{"Revoke", func(m apitoken.Manager, id apitoken.ID) error { return m.Revoke(t.Context(), ann, id, bidi) }, []string{"reason"}},
 		{"Delete", func(m apitoken.Manager, id apitoken.ID) error { return m.Delete(t.Context(), ann, id, bidi) }, []string{"reason"}},
 		{"EditOrigins", func(m apitoken.Manager, _ apitoken.ID) error {
@@ -144,7 +144,7 @@ func TestActorWithoutIDOrTenant(t *testing.T) {
 		"no ID":       {apitoken.Actor{Tenant: "acme"}, []string{"actor.id"}},
 		"no tenant":   {apitoken.Actor{ID: "ann"}, []string{"actor.tenant"}},
 		"system":      {apitoken.System("", ""), []string{"actor.id", "actor.tenant"}},
-		"control":     {apitoken.Actor{ID: "an\nn", Tenant: "ac\x00me", RequestID: long(257)}, []string{"actor.id", "actor.requestID", "actor.tenant"}},
+		"control":     {apitoken.Actor{ID: "an\nn", Tenant: "ac\x00me", RequestID: long(257)}, []string{"actor.id", "actor.request_id", "actor.tenant"}},
 		"of no token": {apitoken.Principal{}.Actor(), []string{"actor.tenant"}},
 	} {
 		w.Store.Reset()

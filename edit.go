@@ -88,19 +88,19 @@ func (ch *change) editNetworks(req *EditRequest, f *faults) []netip.Prefix {
 	before := len(list)
 	if req.Networks != nil {
 		if len(req.AddNetworks) > 0 || len(req.RemoveNetworks) > 0 {
-			f.add("networks", "cannot be given together with addNetworks or removeNetworks: replace the list or change it")
+			f.add("networks", "cannot be given together with add_networks or remove_networks: replace the list or change it")
 		}
 		list = f.networks("networks", *req.Networks)
 	}
-	for _, p := range f.networks("removeNetworks", req.RemoveNetworks) {
+	for _, p := range f.networks("remove_networks", req.RemoveNetworks) {
 		i := slices.Index(list, p)
 		if i < 0 {
-			f.add("removeNetworks", "%s is not in the list", p)
+			f.add("remove_networks", "%s is not in the list", p)
 			continue
 		}
 		list = slices.Delete(list, i, i+1)
 	}
-	for _, p := range f.networks("addNetworks", req.AddNetworks) {
+	for _, p := range f.networks("add_networks", req.AddNetworks) {
 		if !slices.Contains(list, p) {
 			list = append(list, p)
 		}
@@ -109,10 +109,10 @@ func (ch *change) editNetworks(req *EditRequest, f *faults) []netip.Prefix {
 		f.add("networks", "would have %d entries: at most %d are possible", len(list), maxNetworks)
 	}
 	if before > 0 && len(list) == 0 && !req.AnyNetwork {
-		f.add("networks", "would be empty, which lets the token be used from anywhere: set anyNetwork if that is meant")
+		f.add("networks", "would be empty, which lets the token be used from anywhere: set any_network if that is meant")
 	}
 	if req.AnyNetwork && len(list) > 0 {
-		f.add("anyNetwork", "is set but addresses remain: remove them too")
+		f.add("any_network", "is set but addresses remain: remove them too")
 	}
 	return list
 }
@@ -201,6 +201,9 @@ func (s *Service) EditOrigins(ctx context.Context, actor Actor, req OriginsReque
 func (s *Service) Origins(ctx context.Context, actor Actor) (Settings, error) {
 	if err := actor.check(); err != nil {
 		return Settings{}, err
+	}
+	if actor.crossTenant {
+		return Settings{}, fieldErr("actor.tenant", "is empty: origins belong to one tenant")
 	}
 	settings, err := s.store.Settings(ctx, actor.Tenant)
 	if err != nil {

@@ -53,14 +53,14 @@ func TestEdit(t *testing.T) {
 			}},
 		{"a changed entry is checked again", fixed, apitoken.EditRequest{Networks: ptr([]string{"192.0.2.1", "192.0.2.300"})}, nil, []string{"networks[1]"}, nil},
 		// S2.26: any bad entry, nothing is stored; each by itself.
-		{"bad entries", fixed, apitoken.EditRequest{AddNetworks: []string{"10.0.0.1;x y,10.0.0.2"}}, nil, []string{"addNetworks[1]", "addNetworks[2]"}, nil},
-		{"remove what is not there", fixed, apitoken.EditRequest{RemoveNetworks: []string{"192.0.2.9"}}, nil, []string{"removeNetworks"}, nil},
+		{"bad entries", fixed, apitoken.EditRequest{AddNetworks: []string{"10.0.0.1;x y,10.0.0.2"}}, nil, []string{"add_networks[1]", "add_networks[2]"}, nil},
+		{"remove what is not there", fixed, apitoken.EditRequest{RemoveNetworks: []string{"192.0.2.9"}}, nil, []string{"remove_networks"}, nil},
 		{"add what is there", fixed, apitoken.EditRequest{AddNetworks: []string{"192.0.2.1"}}, nil, nil, nil}, // S2.27
 		{"remove all in silence", fixed, apitoken.EditRequest{Networks: ptr([]string{})}, nil, []string{"networks"}, nil},
 		{"remove all, one by one", fixed, apitoken.EditRequest{RemoveNetworks: []string{"192.0.2.1 2001:db8::/32"}}, nil, []string{"networks"}, nil},
 		{"remove all, explicitly", fixed, apitoken.EditRequest{Networks: ptr([]string{}), AnyNetwork: true}, []string{"networks"}, nil,
 			func(t *testing.T, v apitoken.View) { require.Empty(t, v.Networks) }},
-		{"any, and a list", fixed, apitoken.EditRequest{AnyNetwork: true, AddNetworks: []string{"10.0.0.1"}}, nil, []string{"anyNetwork"}, nil},
+		{"any, and a list", fixed, apitoken.EditRequest{AnyNetwork: true, AddNetworks: []string{"10.0.0.1"}}, nil, []string{"any_network"}, nil},
 		{"replace and add", fixed, apitoken.EditRequest{Networks: ptr([]string{"10.0.0.1"}), AddNetworks: []string{"10.0.0.2"}}, nil, []string{"networks"}, nil},
 		{"origins", plain, apitoken.EditRequest{Origins: ptr([]string{"HTTPS://App.example:443", "https://app.example"})}, []string{"origins"}, nil,
 			func(t *testing.T, v apitoken.View) { require.Equal(t, []string{"https://app.example"}, v.Origins) }},

@@ -168,6 +168,25 @@ func (e *PermissionError) Error() string {
 func (e *PermissionError) Unwrap() error  { return ErrForbidden }
 func (e *PermissionError) Reason() string { return "permission" }
 
+// ActorError says why the actor of a managing call may not do it, and who may. It
+// wraps [ErrMayNot] or [ErrNotOwner].
+type ActorError struct {
+	Why    string
+	parent error
+}
+
+func (e *ActorError) Error() string  { return "apitoken: " + e.Why }
+func (e *ActorError) Unwrap() error  { return e.parent }
+func (e *ActorError) Reason() string { return ReasonOf(e.parent) }
+
+func mayNot(format string, args ...any) error {
+	return &ActorError{Why: fmt.Sprintf(format, args...), parent: ErrMayNot}
+}
+
+func notOwner(format string, args ...any) error {
+	return &ActorError{Why: fmt.Sprintf(format, args...), parent: ErrNotOwner}
+}
+
 // KindError says that a kind of token is refused for a use, and which kinds to
 // take instead (S3.22). It wraps [ErrForbidden].
 type KindError struct {

@@ -81,7 +81,7 @@ func (s *Service) explain(ctx context.Context, c *compiled, req *VerifyRequest, 
 	x.add("state", s.checkState(ctx, c, now))
 	owner := s.checkOwner(ctx, c, &grant)
 	x.add("owner", owner)
-	x.add("kind", s.checkKind(t.Kind, req))
+	x.add("kind", s.checkKind(t.Kind, req.Use, req.Kinds))
 	x.add("origin", s.checkOrigin(ctx, t, req.Origin))
 	if len(t.Networks) > 0 && !req.Address.IsValid() {
 		x.skip("network", "the token has an address list: give the client's address")

@@ -23,7 +23,7 @@ func (s *Service) Issue(ctx context.Context, actor Actor, req IssueRequest) (Iss
 		return Issued{}, err
 	}
 	if actor.crossTenant {
-		return Issued{}, fmt.Errorf("%w: the cross-tenant actor issues nothing; act in one tenant", ErrMayNot)
+		return Issued{}, mayNot("the cross-tenant actor issues nothing; act in one tenant")
 	}
 	rules, err := s.kindOf(req.Kind)
 	if err != nil {
@@ -40,7 +40,7 @@ func (s *Service) Issue(ctx context.Context, actor Actor, req IssueRequest) (Iss
 		return Issued{}, err
 	}
 	if actor.impersonal && rules.Ownership == OwnedByCreator {
-		return Issued{}, fmt.Errorf("%w: a token that belongs to no person cannot issue a person's token", ErrMayNot)
+		return Issued{}, mayNot("a token that belongs to no person cannot issue a person's token")
 	}
 	if err := pw.mayCreate(rules); err != nil {
 		return Issued{}, err
@@ -157,7 +157,7 @@ func (f *faults) described(req *IssueRequest) {
 	f.text("description", req.Description, maxDescription, true)
 	f.text("reason", req.Reason, maxReason, true)
 	f.metadata(req.Metadata)
-	f.identifier("idempotencyKey", req.IdempotencyKey)
+	f.identifier("idempotency_key", req.IdempotencyKey)
 }
 
 // assign says whose the token is and what it may do.
@@ -300,7 +300,7 @@ func (s *Service) duplicate(ctx context.Context, pw *powers, rec *Record, dup *D
 			return outage("store", err)
 		}
 		if old.Token.Tenant != rec.Token.Tenant || !slices.Equal(old.IssueSum, rec.IssueSum) {
-			return fieldErr("idempotencyKey", "was used for another request: use a new key for each new token")
+			return fieldErr("idempotency_key", "was used for another request: use a new key for each new token")
 		}
 		view, err := s.view(ctx, old, now, nil)
 		if err != nil {

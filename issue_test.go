@@ -378,9 +378,9 @@ func TestIssueIdempotency(t *testing.T) {
 	other := req
 	other.Name = "two"
 	_, err = w.Service.Issue(t.Context(), ann, other)
-	require.Equal(t, []string{"idempotencyKey"}, wrongFields(err))
+	require.Equal(t, []string{"idempotency_key"}, wrongFields(err))
 	_, err = w.Service.Issue(t.Context(), dan, req)
-	require.Equal(t, []string{"idempotencyKey"}, wrongFields(err), "another person's request is another request")
+	require.Equal(t, []string{"idempotency_key"}, wrongFields(err), "another person's request is another request")
 	require.Equal(t, before, w.dump())
 
 	req.IdempotencyKey = "k2"

@@ -27,7 +27,7 @@ type Issuer interface {
 // Verifier lets requests in.
 type Verifier interface {
 	Verify(ctx context.Context, req VerifyRequest) (Principal, error)
-	Admit(ctx context.Context, p Principal, limit string, need Requirement) error
+	Admit(ctx context.Context, p Principal, req AdmitRequest) error
 	Recheck(ctx context.Context, p Principal) (Principal, error)
 }
 
@@ -235,6 +235,15 @@ type VerifyRequest struct {
 	Limit string
 	// Need is what the request requires. The zero Requirement: nothing.
 	Need Requirement
+}
+
+// AdmitRequest is what a request requires beyond its credential, for
+// [Service.Admit]. The fields are those of [VerifyRequest].
+type AdmitRequest struct {
+	Use   string
+	Kinds []Kind
+	Limit string
+	Need  Requirement
 }
 
 // ListQuery says which tokens to list. The zero value lists all that the actor

@@ -2,7 +2,6 @@ package apitoken
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 )
@@ -25,7 +24,7 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 		t := &ch.rec.Token
 		if req.IdempotencyKey != "" && req.IdempotencyKey == ch.rec.RotateKey {
 			if !slices.Equal(sum, ch.rec.RotateSum) {
-				return fieldErr("idempotencyKey", "was used for another request: use a new key for each rotation")
+				return fieldErr("idempotency_key", "was used for another request: use a new key for each rotation")
 			}
 			view, err := s.view(ctx, ch.rec, ch.now, nil)
 			if err != nil {
@@ -69,9 +68,9 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 func (ch *change) rotatable(ctx context.Context, req *RotateRequest) error {
 	t := &ch.rec.Token
 	var f faults
-	f.identifier("idempotencyKey", req.IdempotencyKey)
+	f.identifier("idempotency_key", req.IdempotencyKey)
 	if req.IfVersion == 0 && req.IdempotencyKey == "" {
-		f.add("ifVersion", "give the version that was read, or an idempotencyKey: a blind retry would displace the value in use")
+		f.add("if_version", "give the version that was read, or an idempotency_key: a blind retry would displace the value in use")
 	}
 	longest := max(ch.rules.MaxOverlap, 0)
 	if req.Overlap < 0 || req.Overlap > longest {
@@ -117,7 +116,7 @@ func (ch *change) obtainable() error {
 	switch {
 	case a.resources == nil || a.resources.All:
 	case t.Resources.All:
-		return fmt.Errorf("%w: a token that is bound to resource groups cannot rotate one that is not", ErrMayNot)
+		return mayNot("a token that is bound to resource groups cannot rotate one that is not")
 	default:
 		lacks.Groups = slices.DeleteFunc(slices.Clone(t.Resources.Groups), a.resources.Has)
 	}

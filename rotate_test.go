@@ -180,7 +180,7 @@ func TestRotateIdempotency(t *testing.T) {
 	require.True(t, again.Secret.IsZero())
 	req.Overlap = time.Minute
 	_, err = w.Service.Rotate(t.Context(), ann, id, req)
-	require.Equal(t, []string{"idempotencyKey"}, wrongFields(err))
+	require.Equal(t, []string{"idempotency_key"}, wrongFields(err))
 	_, err = w.Service.Rotate(t.Context(), ann, id, apitoken.RotateRequest{IfVersion: 1})
 	oneFamily(t, err, apitoken.ErrVersion)
 	require.Equal(t, before, w.dump())

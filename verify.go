@@ -203,7 +203,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	if err := s.checkOwner(ctx, c, &p.permissions); err != nil {
 		return Principal{}, err
 	}
-	if err := s.checkKind(p.Kind, &req); err != nil {
+	if err := s.checkKind(p.Kind, req.Use, req.Kinds); err != nil {
 		return Principal{}, err
 	}
 	if err := s.checkOrigin(ctx, &p.rec.Token, req.Origin); err != nil {
@@ -230,19 +230,22 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	return p, nil
 }
 
-// Admit checks a rate limit ("" = none) and a requirement for a principal that
-// is already verified: for callers that know them only later, such as the method
-// of an RPC. It counts no use.
-func (s *Service) Admit(ctx context.Context, p Principal, limit string, need Requirement) error {
+// Admit checks use and kind, a rate limit and a requirement, in that order, for a
+// principal that is already verified: for callers that know them only later, such
+// as inner middleware or the method of an RPC. It counts no use.
+func (s *Service) Admit(ctx context.Context, p Principal, req AdmitRequest) error {
 	if p.rec == nil {
 		return ErrNoCredential
 	}
-	if limit != "" {
-		if err := s.limit(ctx, &p, limit, s.now()); err != nil {
+	if err := s.checkKind(p.Kind, req.Use, req.Kinds); err != nil {
+		return err
+	}
+	if req.Limit != "" {
+		if err := s.limit(ctx, &p, req.Limit, s.now()); err != nil {
 			return err
 		}
 	}
-	return p.Check(need)
+	return p.Check(req.Need)
 }
 
 // Recheck asks again whether the principal's token, and the value that was
@@ -488,14 +491,14 @@ func (s *Service) checkAgent(ctx context.Context, p *Principal) error {
 }
 
 // checkKind refuses kinds that are not accepted for the use (S3.22).
-func (s *Service) checkKind(kind Kind, req *VerifyRequest) error {
-	if req.Use != "" {
-		if accepted := s.opts.Uses[req.Use]; !slices.Contains(accepted, kind) {
-			return &KindError{Kind: kind, Use: req.Use, Accepted: sortedKinds(accepted)}
+func (s *Service) checkKind(kind Kind, use string, kinds []Kind) error {
+	if use != "" {
+		if accepted := s.opts.Uses[use]; !slices.Contains(accepted, kind) {
+			return &KindError{Kind: kind, Use: use, Accepted: sortedKinds(accepted)}
 		}
 	}
-	if len(req.Kinds) > 0 && !slices.Contains(req.Kinds, kind) {
-		return &KindError{Kind: kind, Accepted: sortedKinds(req.Kinds)}
+	if len(kinds) > 0 && !slices.Contains(kinds, kind) {
+		return &KindError{Kind: kind, Accepted: sortedKinds(kinds)}
 	}
 	return nil
 }

@@ -219,9 +219,9 @@ func TestRequirementsAtUse(t *testing.T) {
 		_, err = verify(scripts)
 		oneFamily(t, err, apitoken.ErrForbidden)
 	}
-	oneFamily(t, w.Service.Admit(t.Context(), p, "", scripts), apitoken.ErrForbidden)
-	require.NoError(t, w.Service.Admit(t.Context(), p, "", devices))
-	oneFamily(t, w.Service.Admit(t.Context(), apitoken.Principal{}, "", devices), apitoken.ErrUnauthenticated)
+	oneFamily(t, w.Service.Admit(t.Context(), p, apitoken.AdmitRequest{Need: scripts}), apitoken.ErrForbidden)
+	require.NoError(t, w.Service.Admit(t.Context(), p, apitoken.AdmitRequest{Need: devices}))
+	oneFamily(t, w.Service.Admit(t.Context(), apitoken.Principal{}, apitoken.AdmitRequest{Need: devices}), apitoken.ErrUnauthenticated)
 	_, err = w.Service.Recheck(t.Context(), apitoken.Principal{})
 	oneFamily(t, err, apitoken.ErrUnauthenticated)
 	var zero apitoken.Principal

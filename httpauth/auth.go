@@ -42,9 +42,6 @@ type Options struct {
 	// Catalog lets routes name permissions: see [Auth.RequirePermission]. Defaults
 	// to none.
 	Catalog *apitoken.Catalog
-	// Uses lets routes name a use: see [Auth.Use]. Give it the map of
-	// apitoken.Options.Uses. Defaults to none.
-	Uses map[string][]apitoken.Kind
 
 	// OnVerified is called once for each verified request, before its handler,
 	// with the context the handler gets: to label a trace or a log. Defaults to
@@ -159,15 +156,15 @@ func (a *Auth) RequireKind(kinds ...apitoken.Kind) func(http.Handler) http.Handl
 	return a.layer(layer{kinds: slices.Sorted(slices.Values(kinds))})
 }
 
-// Use is [Auth.RequireKind] of the kinds that [Options].Uses accepts for the
-// named use, which the refusal names too (S3.22). It panics on a use that is not
-// there.
+// Use lets requests through that are verified with a token of a kind that
+// apitoken.Options.Uses accepts for the named use; others are told which to use
+// (S3.22). A use that is not there lets nobody through. What is said of counting
+// in [Auth.RequireKind] is true here.
 func (a *Auth) Use(name string) func(http.Handler) http.Handler {
-	kinds := a.opts.Uses[name]
-	if len(kinds) == 0 {
-		panic(errors.New("httpauth: no kind is accepted for the use " + name + ": add it to Options.Uses, as in apitoken.Options.Uses"))
+	if name == "" {
+		panic(errors.New("httpauth: Use needs the name of a use of apitoken.Options.Uses"))
 	}
-	return a.layer(layer{use: name, kinds: slices.Sorted(slices.Values(kinds))})
+	return a.layer(layer{use: name})
 }
 
 // layer is one piece of middleware and what it asks for.
@@ -224,13 +221,10 @@ func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // admit checks what the layer adds to an outer layer that has verified.
 func (l *layer) admit(ctx context.Context, p *apitoken.Principal) error {
-	if len(l.kinds) > 0 && !slices.Contains(l.kinds, p.Kind) {
-		return &apitoken.KindError{Kind: p.Kind, Use: l.use, Accepted: slices.Clone(l.kinds)}
-	}
-	if l.limit == "" && l.need == (apitoken.Requirement{}) {
+	if l.use == "" && len(l.kinds) == 0 && l.limit == "" && l.need == (apitoken.Requirement{}) {
 		return nil
 	}
-	return l.auth.verifier.Admit(ctx, *p, l.limit, l.need)
+	return l.auth.verifier.Admit(ctx, *p, apitoken.AdmitRequest{Use: l.use, Kinds: l.kinds, Limit: l.limit, Need: l.need})
 }
 
 // verify has the request's credential verified, with all that the layer asks for
@@ -238,7 +232,7 @@ func (l *layer) admit(ctx context.Context, p *apitoken.Principal) error {
 // once.
 func (l *layer) verify(r *http.Request, v *verified) error {
 	a := l.auth
-	req := apitoken.VerifyRequest{Kinds: l.kinds, Limit: l.limit, Need: l.need}
+	req := apitoken.VerifyRequest{Use: l.use, Kinds: l.kinds, Limit: l.limit, Need: l.need}
 	unfit := a.readCredential(r.Header, &req)
 	switch {
 	case unfit == apitoken.ErrNoCredential && l.optional:
@@ -270,20 +264,6 @@ func (l *layer) verify(r *http.Request, v *verified) error {
 	}
 	if a.attempts != nil {
 		a.attempts.note(req.Address, now, err)
-	}
-	return l.named(err)
-}
-
-// named puts the layer's use into the refusal of a kind: the Verifier was only
-// given the kinds.
-func (l *layer) named(err error) error {
-	if err == nil || l.use == "" {
-		return err
-	}
-	if kind, ok := errors.AsType[*apitoken.KindError](err); ok {
-		named := *kind
-		named.Use = l.use
-		return &named
 	}
 	return err
 }

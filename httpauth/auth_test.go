@@ -54,13 +54,13 @@ func TestLayerAlone(t *testing.T) {
 		{
 			"Use",
 			func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Use("deploy") },
-			apitoken.VerifyRequest{Kinds: []apitoken.Kind{"node"}},
+			apitoken.VerifyRequest{Use: "deploy"},
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			v := &fakeVerifier{principal: apitoken.Principal{Owner: "ann"}}
-			auth := httpauth.New(v, httpauth.Options{Uses: map[string][]apitoken.Kind{"deploy": {"node"}}})
+			auth := httpauth.New(v, httpauth.Options{})
 			h := tc.layer(auth)(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				p, ok := httpauth.FromContext(r.Context())
 				fmt.Fprint(w, p.Owner, ok)
@@ -71,6 +71,7 @@ func TestLayerAlone(t *testing.T) {
 			require.Equal(t, tc.want.Need, got.Need)
 			require.Equal(t, tc.want.Limit, got.Limit)
 			require.Equal(t, tc.want.Kinds, got.Kinds)
+			require.Equal(t, tc.want.Use, got.Use)
 			require.Empty(t, v.admissions())
 		})
 	}
@@ -83,13 +84,14 @@ func TestLayersVerifyOnce(t *testing.T) {
 	layers := []struct {
 		name     string
 		wrap     func(*httpauth.Auth) func(http.Handler) http.Handler
-		admitted []admission // when it is inner
+		admitted []apitoken.AdmitRequest // when it is inner
 	}{
 		{"Middleware", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Middleware }, nil},
 		{"Optional", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Optional }, nil},
-		{"Require", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Require(need) }, []admission{{need: need}}},
-		{"Limit", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Limit("x") }, []admission{{limit: "x"}}},
-		{"RequireKind", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.RequireKind("node") }, nil},
+		{"Require", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Require(need) }, []apitoken.AdmitRequest{{Need: need}}},
+		{"Limit", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Limit("x") }, []apitoken.AdmitRequest{{Limit: "x"}}},
+		{"RequireKind", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.RequireKind("node") }, []apitoken.AdmitRequest{{Kinds: []apitoken.Kind{"node"}}}},
+		{"Use", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Use("deploy") }, []apitoken.AdmitRequest{{Use: "deploy"}}},
 	}
 	for _, outer := range layers {
 		for _, inner := range layers {
@@ -112,6 +114,7 @@ func TestLayersVerifyOnce(t *testing.T) {
 func TestInnerLayerRefuses(t *testing.T) {
 	t.Parallel()
 	missing := &apitoken.PermissionError{Missing: []string{"scripts:run"}}
+	kind := &apitoken.KindError{Kind: "personal", Use: "deploy", Accepted: []apitoken.Kind{"node"}}
 	for _, tc := range []struct {
 		name string
 		wrap func(*httpauth.Auth) func(http.Handler) http.Handler
@@ -130,15 +133,13 @@ func TestInnerLayerRefuses(t *testing.T) {
 		},
 		{
 			"kind",
-			func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.RequireKind("shared", "node") },
-			&fakeVerifier{principal: apitoken.Principal{Kind: "personal"}},
-			&apitoken.KindError{Kind: "personal", Accepted: []apitoken.Kind{"node", "shared"}},
+			func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.RequireKind("node") },
+			&fakeVerifier{admitErr: kind}, kind,
 		},
 		{
 			"use",
 			func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Use("deploy") },
-			&fakeVerifier{principal: apitoken.Principal{Kind: "personal"}},
-			&apitoken.KindError{Kind: "personal", Use: "deploy", Accepted: []apitoken.Kind{"node"}},
+			&fakeVerifier{admitErr: kind}, kind,
 		},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -146,7 +147,6 @@ func TestInnerLayerRefuses(t *testing.T) {
 			var got error
 			auth := httpauth.New(tc.v, httpauth.Options{
 				Catalog:      catalog,
-				Uses:         map[string][]apitoken.Kind{"deploy": {"node"}},
 				ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { got = err },
 			})
 			h := auth.Middleware(tc.wrap(auth)(mustNotRun(t)))
@@ -154,21 +154,6 @@ func TestInnerLayerRefuses(t *testing.T) {
 			require.Equal(t, tc.want, got)
 		})
 	}
-}
-
-// A Verifier that refuses the kind was given kinds and no use; the client is told
-// the use (S3.22).
-func TestUseIsNamedInTheRefusal(t *testing.T) {
-	t.Parallel()
-	fromVerifier := &apitoken.KindError{Kind: "personal", Accepted: []apitoken.Kind{"node"}}
-	var got error
-	auth := httpauth.New(refuseAll(fromVerifier), httpauth.Options{
-		Uses:         map[string][]apitoken.Kind{"deploy": {"node"}},
-		ErrorHandler: func(_ http.ResponseWriter, _ *http.Request, err error) { got = err },
-	})
-	auth.Use("deploy")(fine).ServeHTTP(httptest.NewRecorder(), bearer())
-	require.Equal(t, &apitoken.KindError{Kind: "personal", Use: "deploy", Accepted: []apitoken.Kind{"node"}}, got)
-	require.Empty(t, fromVerifier.Use, "the Verifier's error is not ours to change")
 }
 
 func TestOptional(t *testing.T) {
@@ -234,7 +219,7 @@ func TestTwoAuths(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, answer(h, bearer()).Code)
 	require.Len(t, users.calls(), 1)
 	require.Len(t, robots.calls(), 1)
-	require.Equal(t, []admission{{limit: "x"}}, users.admissions())
+	require.Equal(t, []apitoken.AdmitRequest{{Limit: "x"}}, users.admissions())
 	require.Equal(t, []string{"ann", "robot", "robot"}, seen, "the innermost that verified")
 }
 
@@ -369,7 +354,7 @@ func TestWiringPanics(t *testing.T) {
 		{"no catalog", func() { bare.RequirePermission("devices:view") }, "set Options.Catalog"},
 		{"no limit", func() { auth.Limit("") }, "name of a limit"},
 		{"no kind", func() { auth.RequireKind() }, "needs the kinds"},
-		{"unknown use", func() { auth.Use("deploy") }, "add it to Options.Uses"},
+		{"no use", func() { auth.Use("") }, "name of a use"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()

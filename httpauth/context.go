@@ -3,6 +3,7 @@ package httpauth
 import (
 	"context"
 	"fmt"
+	"net/http"
 
 	"github.com/tokenry/apitoken"
 )
@@ -50,4 +51,18 @@ func (v *verified) Value(key any) any {
 // String keeps the token's record out of a printed context.
 func (v *verified) String() string {
 	return fmt.Sprintf("%v.WithPrincipal(%s)", v.Context, v.principal.Token)
+}
+
+// Actor returns who the verified request acts for as the actor of managing calls,
+// for APIs that let a token manage tokens: [apitoken.Principal.Actor] with the
+// client's address for the audit events. It reports false where FromContext does.
+// The request ID is the host's to fill in.
+func (a *Auth) Actor(r *http.Request) (apitoken.Actor, bool) {
+	p, ok := FromContext(r.Context())
+	if !ok {
+		return apitoken.Actor{}, false
+	}
+	actor := p.Actor()
+	actor.Address, _ = a.ClientAddr(r) // unreadable: the layer would have refused
+	return actor, true
 }

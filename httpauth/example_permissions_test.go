@@ -67,13 +67,12 @@ func ExampleAuth_Limit() {
 
 // Only node tokens may deploy, and whoever brings another is told so.
 func ExampleAuth_Use() {
-	uses := map[string][]apitoken.Kind{"deploy": {"node"}}
 	tokens, token := newTokens(apitoken.Options{
 		Kinds:       map[apitoken.Kind]apitoken.Policy{"personal": {}, "node": {Ownership: apitoken.OwnedByTenant}},
 		DefaultKind: "personal",
-		Uses:        uses,
+		Uses:        map[string][]apitoken.Kind{"deploy": {"node"}},
 	}, apitoken.IssueRequest{})
-	auth := httpauth.New(tokens, httpauth.Options{Uses: uses})
+	auth := httpauth.New(tokens, httpauth.Options{})
 
 	get(auth.Use("deploy")(http.NotFoundHandler()), "/deployments", token)
 	// Output:

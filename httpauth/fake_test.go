@@ -19,12 +19,7 @@ type fakeVerifier struct {
 
 	mu       sync.Mutex
 	verified []apitoken.VerifyRequest
-	admitted []admission
-}
-
-type admission struct {
-	limit string
-	need  apitoken.Requirement
+	admitted []apitoken.AdmitRequest
 }
 
 func refuseAll(err error) *fakeVerifier {
@@ -43,10 +38,10 @@ func (f *fakeVerifier) Verify(_ context.Context, req apitoken.VerifyRequest) (ap
 	return f.principal, nil
 }
 
-func (f *fakeVerifier) Admit(_ context.Context, _ apitoken.Principal, limit string, need apitoken.Requirement) error {
+func (f *fakeVerifier) Admit(_ context.Context, _ apitoken.Principal, req apitoken.AdmitRequest) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.admitted = append(f.admitted, admission{limit, need})
+	f.admitted = append(f.admitted, req)
 	return f.admitErr
 }
 
@@ -60,7 +55,7 @@ func (f *fakeVerifier) calls() []apitoken.VerifyRequest {
 	return slices.Clone(f.verified)
 }
 
-func (f *fakeVerifier) admissions() []admission {
+func (f *fakeVerifier) admissions() []apitoken.AdmitRequest {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.Clone(f.admitted)

@@ -39,6 +39,7 @@ type problem struct {
 	Missing  []string        `json:"missing,omitempty"`
 	Groups   []string        `json:"groups,omitempty"`
 	Kinds    []apitoken.Kind `json:"kinds,omitempty"`
+	Token    apitoken.ID     `json:"token_id,omitempty"`
 	Violated []string        `json:"violated-policies,omitempty"`
 	Errors   []fieldProblem  `json:"errors,omitempty"`
 }
@@ -147,6 +148,8 @@ func describe(err error, status int) problem {
 		p.Missing, p.Groups = e.Missing, e.Groups
 	case *apitoken.KindError:
 		p.Kinds = e.Accepted
+	case *apitoken.AlreadyIssuedError:
+		p.Token = e.Token.ID
 	case *apitoken.RateLimitError:
 		p.Type, p.Title = quotaExceeded, quotaExceededTitle
 		p.Violated = []string{e.Limit}
@@ -175,6 +178,9 @@ func publicPart(err error) error {
 		return e
 	}
 	if e, ok := errors.AsType[*apitoken.KindError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*apitoken.ActorError](err); ok {
 		return e
 	}
 	if e, ok := errors.AsType[*apitoken.RateLimitError](err); ok {

@@ -214,7 +214,7 @@ func TestWriteError(t *testing.T) {
 		{
 			name: "already issued", err: wrap(&apitoken.AlreadyIssuedError{Token: apitoken.View{Token: apitoken.Token{ID: "ID22"}}}), status: 409,
 			body: `{"title":"Conflict","status":409,"detail":"this idempotency key already made token ID22; its secret was shown then and cannot be shown again: ` +
-				`if it was lost, rotate the token or issue another one under a new key","reason":"already_issued"}`,
+				`if it was lost, rotate the token or issue another one under a new key","reason":"already_issued","token_id":"ID22"}`,
 		},
 		{
 			name: "fields", err: errors.Join(&apitoken.FieldError{Field: "name", Problem: "is required"}, secret, networks), status: 422,

@@ -211,15 +211,14 @@ func TestRequirementsOverHTTP(t *testing.T) {
 // layer verifies itself or stands within another.
 func TestUseOverHTTP(t *testing.T) {
 	t.Parallel()
-	uses := map[string][]apitoken.Kind{"deploy": {"node"}}
 	env := apitokentest.New(t, apitoken.Options{
-		Catalog: catalog, Uses: uses, DefaultKind: "personal",
+		Catalog: catalog, Uses: map[string][]apitoken.Kind{"deploy": {"node"}}, DefaultKind: "personal",
 		Kinds: map[apitoken.Kind]apitoken.Policy{"personal": apitoken.PersonalPolicy(), "node": apitoken.NodePolicy()},
 	})
 	env.Owners.SetRoles(apitokentest.Tenant, apitokentest.User, "administrator")
 	node := env.Header(apitoken.IssueRequest{Kind: "node"})
 	personal := env.Header(apitoken.IssueRequest{})
-	auth := httpauth.New(env.Service, httpauth.Options{Uses: uses})
+	auth := httpauth.New(env.Service, httpauth.Options{})
 	for name, h := range map[string]http.Handler{
 		"alone":  auth.Use("deploy")(fine),
 		"within": auth.Middleware(auth.Use("deploy")(fine)),

@@ -10,7 +10,7 @@ import (
 // newAPI routes requests. The whole mux stands behind the middleware, so that a
 // route added tomorrow without a requirement is at least not open to strangers.
 func newAPI(tokens apitoken.Manager, devices *inventory) http.Handler {
-	auth := httpauth.New(tokens, httpauth.Options{Uses: uses})
+	auth := httpauth.New(tokens, httpauth.Options{})
 	mux := http.NewServeMux()
 	handle := func(pattern string, need apitoken.Requirement, h http.HandlerFunc) {
 		mux.Handle(pattern, auth.Require(need)(h))
@@ -21,17 +21,17 @@ func newAPI(tokens apitoken.Manager, devices *inventory) http.Handler {
 	mux.Handle("POST /v1/nodes", auth.Use("deploy")(http.HandlerFunc(deploy)))
 
 	admin := tokenAdmin{tokens}
-	handle("POST /v1/tokens", manageTokens, call(admin.issue))
-	handle("GET /v1/tokens", manageTokens, call(admin.list))
-	handle("GET /v1/tokens/{id}", manageTokens, call(admin.get))
-	handle("PATCH /v1/tokens/{id}", manageTokens, call(admin.edit))
-	handle("DELETE /v1/tokens/{id}", manageTokens, call(admin.delete))
-	handle("POST /v1/tokens/{id}/disable", manageTokens, call(admin.disable))
-	handle("POST /v1/tokens/{id}/enable", manageTokens, call(admin.enable))
-	handle("POST /v1/tokens/{id}/rotate", manageTokens, call(admin.rotate))
-	handle("POST /v1/tokens/{id}/revoke", manageTokens, call(admin.revoke))
-	handle("POST /v1/tokens/find", manageTokens, call(admin.find))
-	handle("POST /v1/tokens/explain", manageTokens, call(admin.explain))
+	handle("POST /v1/tokens", manageTokens, call(auth, admin.issue))
+	handle("GET /v1/tokens", manageTokens, call(auth, admin.list))
+	handle("GET /v1/tokens/{id}", manageTokens, call(auth, admin.get))
+	handle("PATCH /v1/tokens/{id}", manageTokens, call(auth, admin.edit))
+	handle("DELETE /v1/tokens/{id}", manageTokens, call(auth, admin.delete))
+	handle("POST /v1/tokens/{id}/disable", manageTokens, call(auth, admin.disable))
+	handle("POST /v1/tokens/{id}/enable", manageTokens, call(auth, admin.enable))
+	handle("POST /v1/tokens/{id}/rotate", manageTokens, call(auth, admin.rotate))
+	handle("POST /v1/tokens/{id}/revoke", manageTokens, call(auth, admin.revoke))
+	handle("POST /v1/tokens/find", manageTokens, call(auth, admin.find))
+	handle("POST /v1/tokens/explain", manageTokens, call(auth, admin.explain))
 	return auth.Middleware(mux)
 }
 

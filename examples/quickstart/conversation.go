@@ -96,9 +96,9 @@ func (c *conversation) changing(admin, stranger, id, value string) string {
 	c.ask(exchange{says: "In another tenant it does not exist.",
 		request: "GET " + at, as: stranger, status: 404, reason: "not_found"})
 	c.ask(exchange{says: "Edit it, if it is still what was read.",
-		request: "PATCH " + at, as: admin, body: `{"name":"night backup","permissions":["devices:view"],"ifVersion":1}`, status: 200, has: []string{`"night backup"`, `"version":2`}})
+		request: "PATCH " + at, as: admin, body: `{"name":"night backup","permissions":["devices:view"],"if_version":1}`, status: 200, has: []string{`"night backup"`, `"version":2`}})
 	c.ask(exchange{says: "Whoever read it before that is told.",
-		request: "PATCH " + at, as: admin, body: `{"name":"day backup","ifVersion":1}`, status: 409, reason: "version"})
+		request: "PATCH " + at, as: admin, body: `{"name":"day backup","if_version":1}`, status: 409, reason: "version"})
 	c.ask(exchange{says: "Find a token by its value, such as one seen in a log.",
 		request: "POST /v1/tokens/find", as: admin, body: `{"secret":"` + value + `"}`, status: 200, has: []string{id, `"night backup"`}, lacks: []string{value}})
 
@@ -116,9 +116,9 @@ func (c *conversation) changing(admin, stranger, id, value string) string {
 		request: "POST " + at + "/enable", as: admin, body: `{"expiry":"` + day + `"}`, status: 200, has: []string{`"active"`, day}})
 
 	c.ask(exchange{says: "A rotation must be safe to retry.",
-		request: "POST " + at + "/rotate", as: admin, status: 422, reason: "invalid", has: []string{`"ifVersion"`}})
+		request: "POST " + at + "/rotate", as: admin, status: 422, reason: "invalid", has: []string{`"if_version"`}})
 	fresh := c.ask(exchange{says: "Rotate it: a new value; the old one goes on for a minute.",
-		request: "POST " + at + "/rotate", as: admin, body: `{"overlapSeconds":60,"ifVersion":4}`, status: 200, has: []string{id}, lacks: []string{value}}).Secret
+		request: "POST " + at + "/rotate", as: admin, body: `{"overlapSeconds":60,"if_version":4}`, status: 200, has: []string{id}, lacks: []string{value}}).Secret
 	for _, v := range []string{fresh, value} {
 		c.ask(exchange{says: "Both values work meanwhile.",
 			request: "GET /v1/devices/laptop-7", as: v, status: 200, has: []string{`"laptop-7"`}})

@@ -129,7 +129,7 @@ func parseOrigin(s string) (string, bool) {
 	}
 	host, ok := originHost(u)
 	port := u.Port()
-	if n, err := strconv.ParseUint(port, 10, 16); !ok || port != "" && (err != nil || n == 0 || port[0] == '0') {
+	if _, err := strconv.ParseUint(port, 10, 16); !ok || port != "" && (err != nil || port[0] == '0') {
 		return "", false
 	}
 	if port == "" || u.Scheme == "http" && port == "80" || u.Scheme == "https" && port == "443" {

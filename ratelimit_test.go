@@ -250,13 +250,19 @@ func TestLimiterClockSetBack(t *testing.T) {
 // What a bucket had gained before the clock was set back is not lost.
 func TestLimiterClockSetBackKeepsWhatWasGained(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 1) // one bucket in each shard: use one key
+	l := newLimiting(t, 64)
 	limit := apitoken.Limit{Quota: 10, Window: 10 * time.Second}
 	require.Equal(t, 10, l.count("a", limit))
 	l.advance(4 * time.Second)
 	require.True(t, l.ask("a", limit).Allowed)
 	l.advance(-time.Hour)
 	require.Equal(t, 3, l.count("a", limit))
+	l.advance(900 * time.Millisecond)
+	require.False(t, l.ask("a", limit).Allowed)
+	l.advance(-time.Hour)
+	require.False(t, l.ask("a", limit).Allowed)
+	l.advance(100 * time.Millisecond)
+	require.True(t, l.ask("a", limit).Allowed)
 }
 
 // Requests that run side by side bring their instants out of order. That is no

@@ -12,10 +12,10 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
-// families are the errors a store returns only where the contract names them.
+// families are errors that an outage is not, beside ErrNotFound.
 var families = []error{
 	apitoken.ErrUnauthenticated, apitoken.ErrForbidden, apitoken.ErrRateLimited,
-	apitoken.ErrInvalid, apitoken.ErrConflict, apitoken.ErrNotFound,
+	apitoken.ErrInvalid, apitoken.ErrConflict,
 }
 
 // fail reports what was seen, and the sentence it breaks.
@@ -46,6 +46,9 @@ func (c clause) outage(t *testing.T, err error, what string) {
 	t.Helper()
 	if err == nil {
 		c.fail(t, "%s: no error", what)
+	}
+	if errors.Is(err, apitoken.ErrNotFound) {
+		notFoundIsNo.fail(t, "%s: got error %v", what, err)
 	}
 	for _, family := range families {
 		if errors.Is(err, family) {

@@ -10,6 +10,127 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
+func testList(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
+	s, ctx := newStore(t), t.Context()
+	now := epoch
+	all := crowd(t, s, now)
+
+	for name, scan := range filters(now) {
+		t.Run(name, func(t *testing.T) {
+			scan.Limit = len(all) + 1
+			got, err := s.List(ctx, scan)
+			listReturns.ok(t, err, "List")
+			want := expected(all, scan)
+			says := listMatches
+			if scan.Tenant == "" && !scan.AnyTenant {
+				says = anyTenant
+			}
+			says.same(t, tokensOf(got), tokensOf(want), "the tokens listed for "+name)
+			if len(got) == len(want) {
+				listReturns.same(t, got, want, "what is listed for "+name)
+			}
+		})
+	}
+	for _, key := range sortKeys {
+		for _, desc := range []bool{false, true} {
+			for _, size := range []int{1, 7, 50, len(all)} {
+				t.Run(fmt.Sprintf("sort %s desc=%v page=%d", key, desc, size), func(t *testing.T) {
+					scan := apitoken.Scan{Tenant: "one", AllKinds: true, Now: now, Sort: key, Desc: desc, Limit: size}
+					listOrder.same(t, pages(t, s, scan), tokensOf(expected(all, scan)), "all pages")
+				})
+			}
+		}
+	}
+	t.Run("the last token of a page is gone", func(t *testing.T) {
+		for _, key := range sortKeys {
+			scan := apitoken.Scan{Tenant: "two", AllKinds: true, Now: now, Sort: key, Limit: 3}
+			want := expected(all, scan)
+			first, err := s.List(ctx, scan)
+			listReturns.ok(t, err, "List")
+			if len(first) != 3 || len(want) < 4 {
+				listReturns.fail(t, "the first page has %d tokens, want 3", len(first))
+				return
+			}
+			last := first[2]
+			pos := apitoken.PositionOf(&last.Token, key, now)
+			deleteRemoves.ok(t, s.Delete(ctx, last.Token.ID, last.Token.Version, apitoken.Guard{}, nil), "Delete")
+			all = slices.DeleteFunc(all, func(rec *apitoken.Record) bool { return rec.Token.ID == last.Token.ID })
+			scan.After = &pos
+			scan.Limit = len(all)
+			got, err := s.List(ctx, scan)
+			listReturns.ok(t, err, "List")
+			listReturns.same(t, tokensOf(got), tokensOf(want[3:]), "the page after a token that is gone")
+		}
+	})
+}
+
+// pages reads a list page by page, as callers do.
+func pages(t *testing.T, s apitoken.Store, scan apitoken.Scan) []apitoken.ID {
+	t.Helper()
+	out := []apitoken.ID{}
+	for {
+		page, err := s.List(t.Context(), scan)
+		listReturns.ok(t, err, "List")
+		if len(page) > scan.Limit {
+			listReturns.fail(t, "a page has %d tokens, the limit is %d", len(page), scan.Limit)
+		}
+		if len(page) == 0 || len(out) > 1000 {
+			return out
+		}
+		out = append(out, tokensOf(page)...)
+		pos := apitoken.PositionOf(&page[len(page)-1].Token, scan.Sort, scan.Now)
+		scan.After = &pos
+	}
+}
+
+var sortKeys = []apitoken.SortKey{
+	"", apitoken.SortCreated, apitoken.SortName, apitoken.SortKind, apitoken.SortUses,
+	apitoken.SortExpires, apitoken.SortLastUsed, apitoken.SortStatus, apitoken.SortHealth,
+}
+
+// filters are scans of every condition, alone and together.
+func filters(now time.Time) map[string]apitoken.Scan {
+	one := apitoken.Scan{Tenant: "one", AllKinds: true, Now: now}
+	with := func(set func(scan *apitoken.Scan)) apitoken.Scan {
+		scan := one
+		set(&scan)
+		return scan
+	}
+	kinds := func(k ...apitoken.Kind) []apitoken.Kind { return k }
+	m := map[string]apitoken.Scan{
+		"all of a tenant":      one,
+		"all of another":       with(func(s *apitoken.Scan) { s.Tenant = "two" }),
+		"tenant in other case": with(func(s *apitoken.Scan) { s.Tenant = "One" }),
+		"unknown tenant":       with(func(s *apitoken.Scan) { s.Tenant = "ONE" }),
+		"no tenant":            with(func(s *apitoken.Scan) { s.Tenant = "" }),
+		"any tenant":           with(func(s *apitoken.Scan) { s.Tenant, s.AnyTenant = "", true }),
+		"any tenant, one":      with(func(s *apitoken.Scan) { s.AnyTenant = true }),
+		"no kind":              {Tenant: "one", Now: now},
+		"kinds":                {Tenant: "one", Now: now, Kinds: kinds("personal", "shared", "none")},
+		"own kinds":            {Tenant: "one", Now: now, OwnKinds: kinds("personal", "node"), OwnedBy: "ann"},
+		"kinds and own kinds":  {Tenant: "one", Now: now, Kinds: kinds("shared"), OwnKinds: kinds("personal"), OwnedBy: "bob"},
+		"own kinds of nobody":  {Tenant: "one", Now: now, OwnKinds: kinds("personal", "node")},
+		"only kinds":           with(func(s *apitoken.Scan) { s.OnlyKinds = kinds("node", "Shared") }),
+		"only and own kinds":   {Tenant: "one", Now: now, OnlyKinds: kinds("node", "personal"), OwnKinds: kinds("personal"), OwnedBy: "ann"},
+		"owner":                with(func(s *apitoken.Scan) { s.Owner = "ann" }),
+		"owner in other case":  with(func(s *apitoken.Scan) { s.Owner = "Ann" }),
+		"agent":                with(func(s *apitoken.Scan) { s.Agent = "agent1" }),
+		"has an agent":         with(func(s *apitoken.Scan) { s.HasAgent = true }),
+		"creator":              with(func(s *apitoken.Scan) { s.Creator = "carl" }),
+		"metadata":             with(func(s *apitoken.Scan) { s.MetaKey, s.MetaValue = "team", "red" }),
+		"metadata, empty":      with(func(s *apitoken.Scan) { s.MetaKey = "team" }),
+		"metadata, quoted":     with(func(s *apitoken.Scan) { s.MetaKey, s.MetaValue = "team", `%' OR '1'='1` }),
+		"much later":           with(func(s *apitoken.Scan) { s.Now = now.AddDate(0, 2, 0) }),
+	}
+	for _, status := range []apitoken.Status{apitoken.StatusActive, apitoken.StatusDisabled, apitoken.StatusExpired, apitoken.StatusRevoked} {
+		m["status "+string(status)] = with(func(s *apitoken.Scan) { s.Status = status })
+		m["status, owner and kind "+string(status)] = with(func(s *apitoken.Scan) {
+			s.Status, s.Owner, s.OnlyKinds, s.AnyTenant, s.Tenant = status, "bob", kinds("personal", "shared"), true, ""
+		})
+	}
+	return m
+}
+
 // crowd fills a store with tokens of two tenants that differ in everything a
 // list filters and sorts by, with many ties.
 func crowd(t *testing.T, s apitoken.Store, now time.Time) []*apitoken.Record {
@@ -90,149 +211,4 @@ func tokensOf(recs []*apitoken.Record) []apitoken.ID {
 		out = append(out, rec.Token.ID)
 	}
 	return out
-}
-
-var sortKeys = []apitoken.SortKey{
-	"", apitoken.SortCreated, apitoken.SortName, apitoken.SortKind, apitoken.SortUses,
-	apitoken.SortExpires, apitoken.SortLastUsed, apitoken.SortStatus, apitoken.SortHealth,
-}
-
-// filters are scans of every condition, alone and together.
-func filters(now time.Time) map[string]apitoken.Scan {
-	one := apitoken.Scan{Tenant: "one", AllKinds: true, Now: now}
-	with := func(set func(scan *apitoken.Scan)) apitoken.Scan {
-		scan := one
-		set(&scan)
-		return scan
-	}
-	kinds := func(k ...apitoken.Kind) []apitoken.Kind { return k }
-	m := map[string]apitoken.Scan{
-		"all of a tenant":      one,
-		"all of another":       with(func(s *apitoken.Scan) { s.Tenant = "two" }),
-		"tenant in other case": with(func(s *apitoken.Scan) { s.Tenant = "One" }),
-		"unknown tenant":       with(func(s *apitoken.Scan) { s.Tenant = "ONE" }),
-		"no tenant":            with(func(s *apitoken.Scan) { s.Tenant = "" }),
-		"any tenant":           with(func(s *apitoken.Scan) { s.Tenant, s.AnyTenant = "", true }),
-		"any tenant, one":      with(func(s *apitoken.Scan) { s.AnyTenant = true }),
-		"no kind":              {Tenant: "one", Now: now},
-		"kinds":                {Tenant: "one", Now: now, Kinds: kinds("personal", "shared", "none")},
-		"own kinds":            {Tenant: "one", Now: now, OwnKinds: kinds("personal", "node"), OwnedBy: "ann"},
-		"kinds and own kinds":  {Tenant: "one", Now: now, Kinds: kinds("shared"), OwnKinds: kinds("personal"), OwnedBy: "bob"},
-		"own kinds of nobody":  {Tenant: "one", Now: now, OwnKinds: kinds("personal", "node")},
-		"only kinds":           with(func(s *apitoken.Scan) { s.OnlyKinds = kinds("node", "Shared") }),
-		"only and own kinds":   {Tenant: "one", Now: now, OnlyKinds: kinds("node", "personal"), OwnKinds: kinds("personal"), OwnedBy: "ann"},
-		"owner":                with(func(s *apitoken.Scan) { s.Owner = "ann" }),
-		"owner in other case":  with(func(s *apitoken.Scan) { s.Owner = "Ann" }),
-		"agent":                with(func(s *apitoken.Scan) { s.Agent = "agent1" }),
-		"has an agent":         with(func(s *apitoken.Scan) { s.HasAgent = true }),
-		"creator":              with(func(s *apitoken.Scan) { s.Creator = "carl" }),
-		"metadata":             with(func(s *apitoken.Scan) { s.MetaKey, s.MetaValue = "team", "red" }),
-		"metadata, empty":      with(func(s *apitoken.Scan) { s.MetaKey = "team" }),
-		"metadata, quoted":     with(func(s *apitoken.Scan) { s.MetaKey, s.MetaValue = "team", `%' OR '1'='1` }),
-		"much later":           with(func(s *apitoken.Scan) { s.Now = now.AddDate(0, 2, 0) }),
-	}
-	for _, status := range []apitoken.Status{apitoken.StatusActive, apitoken.StatusDisabled, apitoken.StatusExpired, apitoken.StatusRevoked} {
-		m["status "+string(status)] = with(func(s *apitoken.Scan) { s.Status = status })
-		m["status, owner and kind "+string(status)] = with(func(s *apitoken.Scan) {
-			s.Status, s.Owner, s.OnlyKinds, s.AnyTenant, s.Tenant = status, "bob", kinds("personal", "shared"), true, ""
-		})
-	}
-	return m
-}
-
-func testList(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
-	s, ctx := newStore(t), t.Context()
-	now := epoch
-	all := crowd(t, s, now)
-
-	for name, scan := range filters(now) {
-		t.Run(name, func(t *testing.T) {
-			scan.Limit = len(all) + 1
-			got, err := s.List(ctx, scan)
-			listReturns.ok(t, err, "List")
-			want := expected(all, scan)
-			says := listMatches
-			if scan.Tenant == "" && !scan.AnyTenant {
-				says = anyTenant
-			}
-			says.same(t, tokensOf(got), tokensOf(want), "the tokens listed for "+name)
-			if len(got) == len(want) {
-				listReturns.same(t, got, want, "what is listed for "+name)
-			}
-		})
-	}
-	for _, key := range sortKeys {
-		for _, desc := range []bool{false, true} {
-			for _, size := range []int{1, 7, 50, len(all)} {
-				t.Run(fmt.Sprintf("sort %s desc=%v page=%d", key, desc, size), func(t *testing.T) {
-					scan := apitoken.Scan{Tenant: "one", AllKinds: true, Now: now, Sort: key, Desc: desc, Limit: size}
-					listOrder.same(t, pages(t, s, scan), tokensOf(expected(all, scan)), "all pages")
-				})
-			}
-		}
-	}
-	t.Run("the last token of a page is gone", func(t *testing.T) {
-		for _, key := range sortKeys {
-			scan := apitoken.Scan{Tenant: "two", AllKinds: true, Now: now, Sort: key, Limit: 3}
-			want := expected(all, scan)
-			first, err := s.List(ctx, scan)
-			listReturns.ok(t, err, "List")
-			if len(first) != 3 || len(want) < 4 {
-				listReturns.fail(t, "the first page has %d tokens, want 3", len(first))
-				return
-			}
-			last := first[2]
-			pos := apitoken.PositionOf(&last.Token, key, now)
-			deleteRemoves.ok(t, s.Delete(ctx, last.Token.ID, last.Token.Version, apitoken.Guard{}, nil), "Delete")
-			all = slices.DeleteFunc(all, func(rec *apitoken.Record) bool { return rec.Token.ID == last.Token.ID })
-			scan.After = &pos
-			scan.Limit = len(all)
-			got, err := s.List(ctx, scan)
-			listReturns.ok(t, err, "List")
-			listReturns.same(t, tokensOf(got), tokensOf(want[3:]), "the page after a token that is gone")
-		}
-	})
-}
-
-// pages reads a list page by page, as callers do.
-func pages(t *testing.T, s apitoken.Store, scan apitoken.Scan) []apitoken.ID {
-	t.Helper()
-	out := []apitoken.ID{}
-	for {
-		page, err := s.List(t.Context(), scan)
-		listReturns.ok(t, err, "List")
-		if len(page) > scan.Limit {
-			listReturns.fail(t, "a page has %d tokens, the limit is %d", len(page), scan.Limit)
-		}
-		if len(page) == 0 || len(out) > 1000 {
-			return out
-		}
-		out = append(out, tokensOf(page)...)
-		pos := apitoken.PositionOf(&page[len(page)-1].Token, scan.Sort, scan.Now)
-		scan.After = &pos
-	}
-}
-
-func testCounts(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
-	s, ctx := newStore(t), t.Context()
-	now := epoch
-	all := crowd(t, s, now)
-	for name, scan := range filters(now) {
-		t.Run(name, func(t *testing.T) {
-			want := map[apitoken.Kind]int{}
-			for _, rec := range expected(all, scan) {
-				want[rec.Token.Kind]++
-			}
-			pos := apitoken.Position{Text: "z", Number: 1 << 60, ID: newID()}
-			scan.Limit, scan.After, scan.Sort, scan.Desc = 1, &pos, apitoken.SortName, true
-			got, err := s.Counts(ctx, scan)
-			countsReturn.ok(t, err, "Counts")
-			for kind, n := range got {
-				if n == 0 {
-					delete(got, kind) // may be missing, may be there
-				}
-			}
-			countsReturn.same(t, got, want, "the counts for "+name)
-		})
-	}
 }

@@ -168,3 +168,13 @@ func testOutbox(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		}
 	})
 }
+
+// sortedIDs are the IDs of deliveries, for comparing sets.
+func sortedIDs(claimed []apitoken.Delivery) []string {
+	out := make([]string, 0, len(claimed))
+	for _, d := range claimed {
+		out = append(out, d.Event.ID)
+	}
+	slices.Sort(out)
+	return out
+}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/tokenry/apitoken"
 )
@@ -31,6 +32,15 @@ func testRoundTrip(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		empty := &apitoken.Record{Token: apitoken.Token{ID: old.Token.ID, Version: 3, Name: "nothing else"}}
 		swapReplaces.ok(t, s.Swap(ctx, empty.Clone(), apitoken.Guard{}, nil), "Swap that empties every field")
 		swapReplaces.same(t, stored(t, s, rec.Token.ID), kept(old, empty), "the token read after Swap")
+	})
+	t.Run("zones", func(t *testing.T) {
+		rec := plain("zones")
+		rec.Token.Name = "zones"
+		given := rec.Clone()
+		east := time.FixedZone("east", 5*3600)
+		given.Token.CreatedAt, given.Token.StateAt = rec.Token.CreatedAt.In(east), rec.Token.StateAt.Local()
+		createStores.ok(t, s.Create(ctx, given, nil), "Create with instants in other zones")
+		keepsInstants.same(t, stored(t, s, rec.Token.ID), rec, "the token read after Create with instants in other zones")
 	})
 	t.Run("plain", func(t *testing.T) {
 		rec := plain("plain")
@@ -87,39 +97,4 @@ func testRoundTrip(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		rec.Token.Usage = apitoken.Usage{Uses: u.Count, LastUsed: u.LastUsed, Address: u.Address, Networks: u.Networks, Legacy: u.Legacy}
 		touchAdds.same(t, stored(t, s, rec.Token.ID), rec, "the token read after Touch")
 	})
-}
-
-// stored reads a token that must be there.
-func stored(t *testing.T, s apitoken.Store, id apitoken.ID) *apitoken.Record {
-	t.Helper()
-	rec, err := s.Get(t.Context(), id)
-	getReturns.ok(t, err, "Get of a stored token")
-	return rec
-}
-
-// absent demands that there is no such token.
-func absent(t *testing.T, s apitoken.Store, id apitoken.ID, c clause, what string) {
-	t.Helper()
-	_, err := s.Get(t.Context(), id)
-	c.is(t, err, apitoken.ErrNotFound, what)
-}
-
-// history returns the IDs of a token's events.
-func history(t *testing.T, s apitoken.Store, tenant string, token apitoken.ID) []string {
-	t.Helper()
-	events, err := s.Events(t.Context(), tenant, token, "", 1000)
-	eventsReturn.ok(t, err, "Events")
-	out := make([]string, 0, len(events))
-	for _, e := range events {
-		out = append(out, e.ID)
-	}
-	return out
-}
-
-func idsOf(events []apitoken.Event) []string {
-	out := make([]string, 0, len(events))
-	for _, e := range events {
-		out = append(out, e.ID)
-	}
-	return out
 }

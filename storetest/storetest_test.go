@@ -67,6 +67,12 @@ func TestGoodStorePasses(t *testing.T) {
 	}
 }
 
+// TestRecordsAreOptional: a store without them is a store.
+func TestRecordsAreOptional(t *testing.T) {
+	t.Parallel()
+	storetest.Run(t, func(*testing.T) apitoken.Store { return struct{ apitoken.Store }{memstore.New()} })
+}
+
 // TestClausesAreTheContract: what failures quote is written in package apitoken,
 // word for word.
 func TestClausesAreTheContract(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/apitokentest"
 )
 
 // Explain says what Verify would: it accepts what Verify accepts, and its first
@@ -125,4 +126,35 @@ func TestExplainAsksForOneOfIDAndCredential(t *testing.T) {
 	require.NoError(t, w.Service.Delete(t.Context(), ann, unknown.Token.ID, ""))
 	_, err = w.Service.Explain(t.Context(), ann, apitoken.ExplainRequest{Verify: apitoken.VerifyRequest{Token: unknown.Secret.Reveal()}})
 	oneFamily(t, err, apitoken.ErrNotFound)
+}
+
+// Where the host does not answer, Explain shows that, and accepts nothing.
+func TestExplainShowsOutages(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issue(personal, func(r *apitoken.IssueRequest) { r.Networks = []string{"192.0.2.1"} })
+	need := apitoken.VerifyRequest{Need: worldCatalog.MustRequire("devices:view")}
+	outcome := func(x apitoken.Explanation, name string) apitoken.Check {
+		for _, c := range x.Checks {
+			if c.Name == name {
+				return c
+			}
+		}
+		return apitoken.Check{}
+	}
+	explain := func(req apitoken.ExplainRequest) (apitoken.Explanation, error) { return w.Service.Explain(t.Context(), system, req) }
+	byID := apitoken.ExplainRequest{ID: issued.Token.ID, Verify: need}
+
+	x := must(explain(byID))
+	require.True(t, x.Accepted)
+	require.Equal(t, apitoken.OutcomeSkip, outcome(x, "network").Outcome, "no address was given")
+	w.Owners.Fail(apitokentest.ErrFault)
+	x = must(explain(byID))
+	require.False(t, x.Accepted)
+	require.Equal(t, "unavailable", outcome(x, "owner").Reason)
+	require.Equal(t, apitoken.OutcomeSkip, outcome(x, "permission").Outcome, "what the owner has is not known")
+	w.Owners.Fail(nil)
+	w.Store.FailCall(1)
+	_, err := explain(apitoken.ExplainRequest{Verify: apitoken.VerifyRequest{Token: issued.Secret.Reveal()}})
+	oneFamily(t, err, apitoken.ErrUnavailable)
 }

@@ -405,3 +405,46 @@ func TestHistory(t *testing.T) {
 		break // a reader may stop
 	}
 }
+
+// Lists and counts of more agents than a page holds, of which few are suspicious;
+// a history longer than a page; a reader who stops.
+func TestListsOfMany(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	const n = 1100
+	for i := range n {
+		name := fmt.Sprintf("bot%04d", i)
+		w.Agents.Set("acme", name, apitoken.Registration{Registered: true, Kind: "sensor"})
+		w.issue(agent, func(r *apitoken.IssueRequest) { r.Agent, r.Name = name, name })
+		if i%400 == 399 {
+			w.Agents.Remove("acme", name)
+		}
+	}
+	want := []string{"bot0399", "bot0799"}
+	require.Equal(t, want, w.list(ann, apitoken.ListQuery{Suspicious: true, Sort: apitoken.SortName}))
+	require.Equal(t, want, w.list(ann, apitoken.ListQuery{Suspicious: true, Sort: apitoken.SortName, Limit: 1}))
+	for _, desc := range []bool{false, true} {
+		all := w.list(ann, apitoken.ListQuery{Sort: apitoken.SortHealth, Desc: desc, Limit: 499})
+		require.Len(t, all, n)
+		first := slices.Sorted(slices.Values(all[:2]))
+		last := slices.Sorted(slices.Values(all[n-2:]))
+		require.Equal(t, want, map[bool][]string{false: first, true: last}[desc])
+		require.Len(t, slices.Compact(slices.Sorted(slices.Values(all))), n, "each once")
+	}
+	require.Equal(t, 2, must(w.Service.Counts(t.Context(), ann)).Suspicious)
+	for v := range w.Service.All(t.Context(), ann, apitoken.ListQuery{}) {
+		require.NotEmpty(t, v.ID)
+		break
+	}
+	id := w.issue(shared).Token.ID
+	for i := range 600 {
+		must(w.Service.Edit(t.Context(), ann, id, apitoken.EditRequest{Name: ptr(fmt.Sprint(i))}))
+	}
+	events := 0
+	for e, err := range w.Service.History(t.Context(), ann, id) {
+		require.NoError(t, err)
+		events++
+		require.EqualValues(t, events, e.Version)
+	}
+	require.Equal(t, 601, events)
+}

@@ -24,10 +24,11 @@ const idLength = 22
 
 // Options tune a [Store]. The zero Options are right for most.
 type Options struct {
-	// HotRecords is how many decoded records are kept for sharing, at most. Each
-	// takes 1 to 2 KB, and time of each garbage collection: 10,000 took 5 ms where
-	// a million others took 3. Set it to the number of tokens in use within some
-	// minutes: others cost a microsecond or two more to verify. Defaults to 32,768.
+	// HotRecords is how many decoded records are kept for sharing, at most. Set it
+	// to the number of tokens in use within some minutes: others cost a
+	// microsecond or two more to verify. Each takes 1 to 2 KB and time of each
+	// garbage collection: with a million tokens that took 4 ms on two cores, with
+	// 10,000 hot records 8, with 32,768 19. Defaults to 32,768.
 	HotRecords int
 }
 

@@ -1,162 +1,146 @@
 package apitoken_test
 
 import (
+	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/tokenry/apitoken"
-	"github.com/tokenry/apitoken/apitokentest"
-	"github.com/tokenry/apitoken/memstore"
 )
 
-// Without a directory what the Actor says is all that is known: nothing said is
-// nothing to grant.
-func TestActorsOfAHostWithoutDirectories(t *testing.T) {
+// A token that manages tokens gets no more by rotating one than by issuing one:
+// the new value of a token that may do more would be an escalation. S3.10
+func TestTokenRotatesOnlyWhatItCovers(t *testing.T) {
+	t.Parallel()
+	narrow := []string{"devices:view"}
+	for _, c := range []struct {
+		name   string
+		caller apitoken.IssueRequest // ann's, the token that calls
+		target apitoken.IssueRequest // issued by ann
+		lacks  []string              // nil = may
+	}{
+		{"the same permissions", apitoken.IssueRequest{Kind: plain, Permissions: narrow}, apitoken.IssueRequest{Kind: shared, Permissions: narrow}, nil},
+		{"fewer", apitoken.IssueRequest{Kind: plain, Permissions: narrow}, apitoken.IssueRequest{Kind: shared, Permissions: []string{}}, nil},
+		{"more", apitoken.IssueRequest{Kind: plain, Permissions: narrow}, apitoken.IssueRequest{Kind: shared, Permissions: []string{"devices:view", "reports:view"}}, []string{"reports:view"}},
+		{"by its role", apitoken.IssueRequest{Kind: plain, Permissions: narrow}, apitoken.IssueRequest{Kind: node}, []string{"deploy"}},
+		{"frozen, the owner's own", apitoken.IssueRequest{Kind: plain, Permissions: narrow}, apitoken.IssueRequest{Kind: plain, Permissions: []string{"reports:view"}}, []string{"reports:view"}},
+		{"cut", apitoken.IssueRequest{Kind: plain, Permissions: narrow}, apitoken.IssueRequest{Kind: personal, Permissions: []string{"reports:view"}}, []string{"reports:view"}},
+		{"all that the owner has", apitoken.IssueRequest{Kind: plain}, apitoken.IssueRequest{Kind: user}, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			anyone := func(p *apitoken.Policy) { p.CreatorRoles, p.CreatorRolesAtUse, p.ManagerRoles = nil, false, nil }
+			w := newWorld(t, with(shared, anyone), with(node, anyone), with(personal, anyone))
+			c.caller.Name, c.target.Name = "caller", "target"
+			caller := w.Verify(w.IssueAs(ann, c.caller).Secret).Actor()
+			target := w.IssueAs(ann, c.target)
+
+			_, err := w.Service.Rotate(t.Context(), caller, target.Token.ID, apitoken.RotateRequest{IfVersion: 1, Overlap: time.Hour})
+			if c.lacks == nil {
+				require.NoError(t, err)
+				return
+			}
+			lacking, ok := errors.AsType[*apitoken.PermissionError](err)
+			require.True(t, ok, "%v", err)
+			require.Equal(t, c.lacks, lacking.Missing)
+			require.Equal(t, int64(1), w.stored(target.Token.ID).Token.Version, "nothing is stored")
+		})
+	}
+}
+
+// The live token of an owner who has more than the caller may not be rotated by
+// it either.
+func TestTokenRotatesNoLiveTokenBeyondIt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	live := w.IssueAs(ann, apitoken.IssueRequest{Kind: user, Name: "live"})
+	caller := w.Verify(w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "caller", Permissions: []string{"devices:view"}}).Secret).Actor()
+	_, err := w.Service.Rotate(t.Context(), caller, live.Token.ID, apitoken.RotateRequest{IfVersion: 1})
+	oneFamily(t, err, apitoken.ErrForbidden)
+}
+
+// Whoever calls with a token has its value already, so it may renew it, also
+// when the owner or a licence leaves it less than it was granted.
+func TestTokenRotatesItself(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	own := w.IssueAs(ann, apitoken.IssueRequest{Kind: personal, Name: "own", Permissions: []string{"devices:view", "reports:view"}})
+	w.Owners.SetPermissions("acme", "ann", set("devices:view"))
+	_, err := w.Service.Rotate(t.Context(), w.Verify(own.Secret).Actor(), own.Token.ID, apitoken.RotateRequest{IfVersion: 1})
+	require.NoError(t, err)
+}
+
+// What a token is frozen to (S2.3) bounds what it can obtain, too.
+func TestTokenRotatesOnlyWithinItsGroups(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
-		name  string
-		actor apitoken.Actor
-		want  []string
+		name   string
+		target apitoken.Resources
+		lacks  []string
+		want   error
 	}{
-		{"nothing said", apitoken.Actor{}, nil},
-		{"permissions", apitoken.Actor{Permissions: []string{"devices:manage"}}, []string{"devices:manage", "devices:view"}},
-		{"roles", apitoken.Actor{Roles: []string{"read_only", "unknown"}}, []string{"devices:view", "reports:view"}},
-		{"both", apitoken.Actor{Roles: []string{"api_developer"}, Permissions: []string{"scripts:run"}}, []string{"reports:view", "scripts:run"}},
-		{"not for tokens, and unknown", apitoken.Actor{Permissions: []string{"credentials:manage", "nope"}}, nil},
+		{"the same", apitoken.Resources{Groups: []string{"north"}}, nil, nil},
+		{"another", apitoken.Resources{Groups: []string{"north", "south"}}, []string{"south"}, apitoken.ErrForbidden},
+		{"all", apitoken.Resources{All: true}, nil, apitoken.ErrMayNot},
 	} {
-		clock := apitokentest.NewClock(apitokentest.Start)
-		s, err := apitoken.New(memstore.New(), apitoken.Options{Catalog: worldCatalog, Clock: clock})
-		require.NoError(t, err)
-		c.actor.ID, c.actor.Tenant = "ann", "acme"
-		issued, err := s.Issue(t.Context(), c.actor, apitoken.IssueRequest{Name: "ci"})
-		require.NoError(t, err, c.name)
-		p, err := s.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal()})
-		require.NoError(t, err)
-		require.Equal(t, c.want, p.Permissions().Names(), c.name)
-		require.Equal(t, "ann", p.Owner)
-		clock.Advance(10000 * day)
-		_, err = s.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal()})
-		require.NoError(t, err, "no expiry unless asked")
-		page, err := s.List(t.Context(), c.actor, apitoken.ListQuery{Suspicious: true})
-		require.NoError(t, err)
-		require.Empty(t, page.Tokens, "nobody can say that any is")
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, with(plain, func(p *apitoken.Policy) { p.FreezeResources = true }))
+			issue := func(groups apitoken.Resources) apitoken.Issued {
+				w.Owners.Set("acme", "bob", apitoken.Standing{Active: true, Permissions: everything, Resources: groups})
+				return w.issueTo(bob, plain)
+			}
+			target := issue(c.target)
+			caller := w.Verify(issue(apitoken.Resources{Groups: []string{"north"}}).Secret).Actor()
+			_, err := w.Service.Rotate(t.Context(), caller, target.Token.ID, apitoken.RotateRequest{IfVersion: 1})
+			if c.want == nil {
+				require.NoError(t, err)
+				return
+			}
+			oneFamily(t, err, c.want)
+			if c.lacks != nil {
+				lacking, ok := errors.AsType[*apitoken.PermissionError](err)
+				require.True(t, ok, "%v", err)
+				require.Equal(t, c.lacks, lacking.Groups)
+			}
+		})
 	}
-	// Without a catalog no token has any permission, and any requirement is refused.
-	s, err := apitoken.New(memstore.New(), apitoken.Options{})
-	require.NoError(t, err)
-	issued, err := s.Issue(t.Context(), apitoken.Actor{ID: "ann", Tenant: "acme", Permissions: []string{"devices:view"}}, apitoken.IssueRequest{Name: "ci"})
-	require.NoError(t, err)
-	_, err = s.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal(), Need: worldCatalog.MustRequire("devices:view")})
+}
+
+// A token acts with its owner's roles only if it has all that its owner has: an
+// administrator's token that only reads manages nobody's tokens.
+func TestTokenActsWithRolesOnlyIfUnrestricted(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	target := w.IssueAs(ann, apitoken.IssueRequest{Kind: shared, Name: "target", Permissions: []string{}})
+	narrow := w.Verify(w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "narrow", Permissions: []string{"devices:view"}}).Secret).Actor()
+	full := w.Verify(w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "full"}).Secret).Actor()
+
+	_, err := w.Service.Get(t.Context(), narrow, target.Token.ID)
+	oneFamily(t, err, apitoken.ErrNotFound)
+	_, err = w.Service.Issue(t.Context(), narrow, apitoken.IssueRequest{Kind: shared, Name: "x", Permissions: []string{}})
 	oneFamily(t, err, apitoken.ErrForbidden)
-	_, err = s.Issue(t.Context(), ann, apitoken.IssueRequest{Name: "ci", Permissions: []string{"devices:view"}})
-	require.Equal(t, []string{"permissions"}, wrongFields(err))
+	oneFamily(t, w.Service.Revoke(t.Context(), narrow, target.Token.ID, ""), apitoken.ErrNotFound)
+
+	require.NoError(t, w.Service.Revoke(t.Context(), full, target.Token.ID, ""))
+	events := w.events(target.Token.ID)
+	last := events[len(events)-1]
+	require.Equal(t, apitoken.Party{Type: apitoken.PartyUser, ID: "ann"}, last.Actor)
+	require.Equal(t, full.ID, "ann")
+	require.NotEmpty(t, last.Via, "the audit names the token that was used")
 }
 
-// What the Actor says and what the directory says both bound what it can grant.
-func TestActorsAreBoundTwice(t *testing.T) {
+// An administrator rotates a shared token, but gets no value that may do more
+// than the administrator could grant. S3.10
+func TestManagerRotatesOnlyWithinOwnPermissions(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	narrow := bob
-	narrow.Permissions = []string{"reports:view", "scripts:run"} // of which the directory knows the first
-	issued := w.IssueAs(narrow, apitoken.IssueRequest{Kind: plain})
-	require.Equal(t, []string{"reports:view"}, issued.Token.Grant.Permissions)
-	narrow.Roles = []string{"read_only"}
-	_, err := w.Service.Issue(t.Context(), narrow, apitoken.IssueRequest{Kind: personal, Name: "one"})
-	oneFamily(t, err, apitoken.ErrMayNot)
-}
-
-// The one cross-tenant actor finds tokens of every tenant and issues nothing.
-func TestCrossTenantActor(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	ops := apitoken.DangerouslyCrossTenant("ops")
-	require.True(t, ops.IsSystem())
-	for _, owner := range []apitoken.Actor{ann, zoe} {
-		for _, call := range tokenCalls {
-			issued := w.IssueAs(owner, apitoken.IssueRequest{Kind: shared})
-			require.NoError(t, call.do(t.Context(), w.Service, ops, issued.Token.ID), call.name)
-		}
-		gone := w.IssueAs(owner, apitoken.IssueRequest{Kind: shared}).Token
-		require.NoError(t, w.Service.Delete(t.Context(), ops, gone.ID, "cleaned up"))
-		events, err := w.Store.Unwrap().Events(t.Context(), owner.Tenant, gone.ID, "", 10)
-		require.NoError(t, err)
-		require.Equal(t, apitoken.Party{Type: apitoken.PartySystem, ID: "ops"}, events[1].Actor)
-		require.Equal(t, owner.Tenant, events[1].Tenant)
-	}
-	_, err := w.Service.Issue(t.Context(), ops, apitoken.IssueRequest{Kind: shared, Name: "one"})
-	oneFamily(t, err, apitoken.ErrMayNot)
-	_, err = w.Service.EditOrigins(t.Context(), ops, apitoken.OriginsRequest{Origins: []string{"https://a.example"}})
-	oneFamily(t, err, apitoken.ErrInvalid)
-	_, err = w.Service.Origins(t.Context(), ops)
-	oneFamily(t, err, apitoken.ErrInvalid)
-	require.False(t, ann.IsSystem())
-}
-
-// A token that manages tokens stays within what it has itself: it issues, edits
-// and rotates nothing that is worth more (S2.5, S3.10).
-func TestTokensAsActors(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	as := func(req apitoken.IssueRequest) apitoken.Actor {
-		req.Name = "actor"
-		return w.Verify(w.IssueAs(ann, req).Secret).Actor()
-	}
-	weakly := w.IssueAs(ann, apitoken.IssueRequest{Kind: personal, Permissions: []string{"reports:view"}})
-	weak, weakID := w.Verify(weakly.Secret).Actor(), weakly.Token.ID
-	rotate := func(a apitoken.Actor, id apitoken.ID) error {
-		_, err := w.Service.Rotate(t.Context(), a, id, apitoken.RotateRequest{IfVersion: w.stored(id).Token.Version})
-		return err
-	}
-	edit := func(a apitoken.Actor, id apitoken.ID, names ...string) error {
-		_, err := w.Service.Edit(t.Context(), a, id, apitoken.EditRequest{Permissions: &names})
-		return err
-	}
-	strong := w.issue(personal).Token.ID
-	equal := w.issue(personal, func(r *apitoken.IssueRequest) { r.Permissions = []string{"reports:view"} }).Token.ID
-	live := w.issue(legacy).Token.ID
-	team := w.issue(shared).Token.ID
-	// It has less than its owner, so it has none of the owner's roles either.
-	for _, id := range []apitoken.ID{strong, equal, live} {
-		oneFamily(t, rotate(weak, id), apitoken.ErrForbidden)
-	}
-	oneFamily(t, rotate(weak, team), apitoken.ErrNotFound)
-	require.NoError(t, rotate(weak, weakID), "itself it may")
-	oneFamily(t, rotate(weak, w.issue(plain).Token.ID), apitoken.ErrForbidden) // which needs no role, but is worth more
-	require.NoError(t, rotate(weak, w.issue(plain, func(r *apitoken.IssueRequest) { r.Permissions = []string{"reports:view"} }).Token.ID))
-	require.NoError(t, rotate(as(apitoken.IssueRequest{Kind: personal}), team), "one that has all its owner has acts with the owner's roles")
-	require.Equal(t, []string{"permissions[0]"}, wrongFields(edit(weak, equal, "scripts:run")))
-	require.NoError(t, edit(weak, strong, "reports:view"), "taking away is within what it has")
-	require.NoError(t, rotate(ann, team), "the person herself may")
-
-	robot := as(apitoken.IssueRequest{Kind: shared, Permissions: []string{"deploy"}})
-	for _, call := range tokenCalls { // it has no role, and sees nothing that needs one
-		oneFamily(t, call.do(t.Context(), w.Service, robot, team), apitoken.ErrNotFound)
-	}
-	require.Equal(t, "token:", robot.ID[:6])
-	forged := robot
-	forged.ID, forged.Roles = "ann", []string{"administrator"} // a handler that believes its client
-	_, err := w.Service.Issue(t.Context(), forged, apitoken.IssueRequest{Kind: personal, Name: "one"})
-	require.Error(t, err)
-}
-
-// S3.16: a token is enabled only while its owner is active, and reactivating the
-// owner enables nothing by itself.
-func TestEnableNeedsAnActiveOwner(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	issued := w.issueTo(bob, personal)
-	id := issued.Token.ID
-	must(w.Service.Disable(t.Context(), ann, id, ""))
-	req := apitoken.EnableRequest{Expiry: apitoken.ExpiresIn(day)}
-	w.Owners.SetActive("acme", "bob", false)
-	before := w.dump()
-	_, err := w.Service.Enable(t.Context(), ann, id, req)
-	oneFamily(t, err, apitoken.ErrConflict)
-	require.ErrorContains(t, err, "reactivate the owner first")
-	require.Equal(t, before, w.dump())
-	w.Owners.SetActive("acme", "bob", true)
-	require.ErrorIs(t, w.verify(issued.Secret), apitoken.ErrDisabled)
-	must(w.Service.Enable(t.Context(), ann, id, req))
-	require.NoError(t, w.verify(issued.Secret))
+	target := w.IssueAs(ann, apitoken.IssueRequest{Kind: shared, Name: "target", Permissions: []string{"devices:view", "reports:view"}})
+	w.Owners.SetPermissions("acme", "ann", set("devices:view"))
+	_, err := w.Service.Rotate(t.Context(), ann, target.Token.ID, apitoken.RotateRequest{IfVersion: 1})
+	lacking, ok := errors.AsType[*apitoken.PermissionError](err)
+	require.True(t, ok, "%v", err)
+	require.Equal(t, []string{"reports:view"}, lacking.Missing)
 }

@@ -170,7 +170,7 @@ func TestSwitchableFamily(t *testing.T) {
 	t.Run("personal", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
-		issued := w.IssueAs(bob, apitoken.IssueRequest{ // S3.2
+		issued := w.IssueAs(bob, apitoken.IssueRequest{ // S3.2: kind, permissions and expiry are chosen
 			Kind: personal, Name: "scan", Permissions: []string{"devices:view", "reports:view"}, Expiry: apitoken.ExpiresOn("2027-03-31"),
 		})
 		id := issued.Token.ID

@@ -29,7 +29,7 @@ var (
 )
 
 func ParseToken(s string) (prefix string, id ID, secret string, ok bool) {
-	p, ok := parseToken(s)
+	p, ok := parseToken(s, nil)
 	return p.prefix, p.id, p.secret, ok
 }
 

@@ -175,7 +175,7 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 	if len(secret) > MaxTokenLength {
 		return View{}, ErrNotFound
 	}
-	parts, ok := parseToken(secret)
+	parts, ok := parseToken(secret, nil) // of a prefix that is no longer configured, too
 	if !ok {
 		return View{}, ErrNotFound
 	}

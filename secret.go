@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"log/slog"
+	"slices"
 	"unsafe"
 )
 
@@ -127,10 +128,11 @@ func randomBase62(n int) string {
 
 func newID() ID { return ID(randomBase62(idLen)) }
 
-// checksum reads s in place: crc32's assembly makes a copied buffer escape to
-// the heap, and this runs on every request.
-func checksum(s string) uint32 {
-	return crc32.ChecksumIEEE(unsafe.Slice(unsafe.StringData(s), len(s)))
+// checksum adds s to the checksum of what stands before it. It reads s in place:
+// crc32's assembly makes a copied buffer escape to the heap, and this runs on
+// every request.
+func checksum(before uint32, s string) uint32 {
+	return crc32.Update(before, crc32.IEEETable, unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 
 func encodeChecksum(sum uint32) (out [sumLen]byte) {
@@ -145,17 +147,26 @@ func encodeChecksum(sum uint32) (out [sumLen]byte) {
 // than writing them, and as each is in base62, one text stands for each sum.
 func hasChecksum(text string, sum uint32) bool {
 	var n uint64
-	for i := range sumLen {
-		n = n*62 + uint64(base62Digit[text[i]])
+	for i := 0; i < sumLen; i += 2 {
+		n = n*(62*62) + uint64(base62Digit[text[i]])*62 + uint64(base62Digit[text[i+1]])
 	}
 	return n == uint64(sum) && isBase62(text)
 }
 
 func formatToken(prefix string, id ID, secret string) string {
 	head := prefix + "_" + string(id) + secret
-	sum := encodeChecksum(checksum(head))
+	sum := encodeChecksum(checksum(0, head))
 	return head + string(sum[:])
 }
+
+// knownPrefix is a prefix of the host's, and the checksum up to and with the
+// underscore that follows it.
+type knownPrefix struct {
+	text string
+	sum  uint32
+}
+
+func newKnownPrefix(p string) knownPrefix { return knownPrefix{p, checksum(0, p+"_")} }
 
 // tokenParts are slices of the presented string. They are unverified and do
 // not leave the verifier.
@@ -166,19 +177,25 @@ type tokenParts struct {
 }
 
 // parseToken takes a token string apart, or says that it is none: length,
-// underscore, checksum, alphabet, in that order and without a store call. Whether
-// the prefix is one of the host's is for the caller to ask.
-func parseToken(s string) (tokenParts, bool) {
+// underscore, prefix, checksum, alphabet, in that order and without a store call.
+// No known prefixes mean that any will do.
+func parseToken(s string, known []knownPrefix) (tokenParts, bool) {
 	cut := len(s) - bodyLen - 1
 	if cut < 1 || cut > maxPrefix || s[cut] != '_' {
 		return tokenParts{}, false
 	}
-	head, sum := s[:len(s)-sumLen], s[len(s)-sumLen:]
-	body := head[cut+1:]
-	if !hasChecksum(sum, checksum(head)) || !isBase62(body) {
+	if known == nil {
+		known = []knownPrefix{{s[:cut], checksum(0, s[:cut+1])}}
+	}
+	i := slices.IndexFunc(known, func(p knownPrefix) bool { return p.text == s[:cut] })
+	if i < 0 {
 		return tokenParts{}, false
 	}
-	return tokenParts{prefix: s[:cut], id: ID(body[:idLen]), secret: body[idLen:]}, true
+	body, sum := s[cut+1:len(s)-sumLen], s[len(s)-sumLen:]
+	if !hasChecksum(sum, checksum(known[i].sum, body)) || !isBase62(body) {
+		return tokenParts{}, false
+	}
+	return tokenParts{prefix: known[i].text, id: ID(body[:idLen]), secret: body[idLen:]}, true
 }
 
 // validPrefix reports whether p is [a-z][a-z0-9]*(_[a-z0-9]+)*.

@@ -18,8 +18,8 @@ type Service struct {
 	records  Records // nil if the store has none
 	opts     Options
 	kinds    map[Kind]*kindRules
-	prefixes []string // of all token strings; few, so a list is faster than a map
-	dummy    *Record  // what an unknown ID is compared with
+	prefixes []knownPrefix // of all token strings; few, so a list is faster than a map
+	dummy    *Record       // what an unknown ID is compared with
 	uses     *recorder
 
 	runStarted atomic.Bool
@@ -96,8 +96,8 @@ func New(store Store, opts Options) (*Service, error) {
 		}
 	}
 	prefix := func(field, p string) {
-		if !slices.Contains(s.prefixes, p) {
-			s.prefixes = append(s.prefixes, p)
+		if known := newKnownPrefix(p); !slices.Contains(s.prefixes, known) {
+			s.prefixes = append(s.prefixes, known)
 		}
 		if !validPrefix(p) {
 			bad(field, "%q is no prefix: write lower-case words joined by single underscores, such as acme or acme_live, at most %d bytes", clip(p), maxPrefix)

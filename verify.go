@@ -120,7 +120,6 @@ func (p Principal) Actor() Actor {
 type compiled struct {
 	service   *Service
 	primary   secretCheck
-	previous  secretCheck
 	principal Principal // of a bearer request, with all that the grant may be worth
 	rules     *kindRules
 	refused   error // by its state alone; nil = it depends on the instant
@@ -132,6 +131,7 @@ type compiled struct {
 	idleAt    time.Time // by the recorded uses; zero = the token has no idle time
 	touchAt   time.Time // from here on a use is written before it is accepted
 	use       atomic.Pointer[pendingUse]
+	previous  secretCheck // rarely looked at, so it stands behind
 }
 
 // compile returns what the Service needs of rec.
@@ -312,8 +312,8 @@ func (s *Service) identify(ctx context.Context, req *VerifyRequest, found *ident
 	if len(req.Token) > MaxTokenLength {
 		return ErrMalformedToken
 	}
-	parts, ok := parseToken(req.Token)
-	if !ok || !slices.Contains(s.prefixes, parts.prefix) {
+	parts, ok := parseToken(req.Token, s.prefixes)
+	if !ok {
 		return ErrMalformedToken
 	}
 	now := s.now()

@@ -18,6 +18,7 @@ const (
 	verbDelete  = "delete"
 	verbRotate  = "rotate"
 	verbReuse   = "report reuse"
+	verbReapply = "reapply"
 )
 
 // change is one managing call at work on one token: what was read, with what is
@@ -110,37 +111,39 @@ func (s *Service) begin(ctx context.Context, pw *powers, id ID, o changeOptions)
 		return nil, ErrNotFound
 	}
 	ch := &change{s: s, now: s.instant(), actor: pw.actor, powers: pw, rules: rules, known: known, reason: o.reason, rec: rec}
-	if gone := ch.fold(); gone {
+	if _, gone := ch.fold(0); gone {
 		return nil, ErrNotFound
 	}
 	return ch, nil
 }
 
-// fold applies what time asks for. It reports true when the token is due to be
-// deleted: from that instant on it is not found, swept or not.
-func (ch *change) fold() bool {
+// fold applies what time asks for; an idle revocation only when it is due for
+// grace. It reports true when the token is due to be deleted: from that instant on
+// it is not found, swept or not.
+func (ch *change) fold(grace time.Duration) (purge step, gone bool) {
 	t := &ch.rec.Token
 	recorded := t.Usage.LastUsed
 	ch.s.addPending(t)
 	defer func() { t.Usage.LastUsed = recorded }()
-	for {
-		st, due := plan(ch.rec, ch.now)
-		if !due {
-			return false
-		}
-		if st.what == EventDeleted {
-			return true
-		}
-		if st.what == EventRevoked {
+	for st := range steps(ch.rec, ch.now, grace) {
+		switch st.what {
+		case EventDeleted:
+			return st, true
+		case EventRevoked:
 			ch.guard = Guard{NotUsedAfter: recorded, NeverUsed: recorded.IsZero()}
 		}
-		cause := st.apply(ch.rec)
 		ch.dirty = true
-		e := ch.event(st.what, cause)
-		e.Actor, e.DueAt, e.Reason = Party{PartySystem, "apitoken"}, st.at, ""
-		e.Via, e.RequestID, e.Address = "", "", netip.Addr{}
-		ch.events = append(ch.events, e)
+		ch.events = append(ch.events, ch.timed(st))
 	}
+	return step{}, false
+}
+
+// timed makes the event of what time did.
+func (ch *change) timed(st step) Event {
+	e := ch.event(st.what, st.cause)
+	e.Actor, e.DueAt, e.Reason = Party{PartySystem, "apitoken"}, st.at, ""
+	e.Via, e.RequestID, e.Address = "", "", netip.Addr{}
+	return e
 }
 
 // write stores the change as the version after version.
@@ -186,7 +189,7 @@ func (ch *change) event(what EventType, cause Cause) Event {
 		Tenant:    t.Tenant,
 		Actor:     ch.actor.party(),
 		Via:       ch.actor.token,
-		Target:    Target{Token: t.ID, Name: t.Name, Kind: t.Kind, Owner: ownerParty(t)},
+		Target:    target(t),
 		Cause:     cause,
 		Reason:    ch.reason,
 		ExpiresAt: t.ExpiresAt,
@@ -214,6 +217,9 @@ func (ch *change) setState(state State, cause Cause) {
 // setExpiry sets a new expiry; what follows it is due again.
 func (ch *change) setExpiry(at time.Time) {
 	t := &ch.rec.Token
+	if !at.Equal(t.ExpiresAt) {
+		ch.rec.NoticeDone = false // each expiry is announced once
+	}
 	t.ExpiresAt, t.ExpirySetAt, t.WholeDay = at, ch.now, ch.rules.Lifetime.WholeDay && !at.IsZero()
 	ch.rec.ExpiryDone = false
 	if ch.rec.PreviousUntil.After(at) && !at.IsZero() {

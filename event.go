@@ -21,7 +21,12 @@ const (
 	EventDeleted  EventType = "token.deleted"
 	EventExpired  EventType = "token.expired"
 	EventReused   EventType = "token.reused" // a value replaced by rotation was presented after its overlap
-	EventOrigins  EventType = "tenant.origins_edited"
+
+	EventExpiring     EventType = "token.expiring"      // its holders are told before the expiry (S2.33, S3.8)
+	EventOverlapEnded EventType = "token.overlap_ended" // the value before a rotation stopped working
+	EventReapplied    EventType = "token.reapplied"     // Reapply put its kind's present terms on it
+
+	EventOrigins EventType = "tenant.origins_edited"
 )
 
 // EventCategory is the category of every event (S1.30).

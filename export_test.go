@@ -84,17 +84,10 @@ type Step struct {
 // Plan carries out what is due on rec up to now, and returns it.
 func Plan(rec *Record, now time.Time) []Step {
 	var done []Step
-	for {
-		st, due := plan(rec, now)
-		if !due {
-			return done
-		}
+	for st := range steps(rec, now, 0) {
 		done = append(done, Step{st.at, st.what})
-		if st.what == EventDeleted {
-			return done
-		}
-		st.apply(rec)
 	}
+	return done
 }
 
 // Arm returns the DueAt that rec would be stored with.

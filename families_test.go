@@ -137,11 +137,16 @@ func TestFixedTermFamily(t *testing.T) {
 			require.ErrorIs(t, err, apitoken.ErrConflict)
 		}, apitoken.StatusActive, apitoken.ColorGrey, nil, nil, 0},
 		{"2027-05-24 00:00:00", "7 days before the end of its last day", nil, apitoken.StatusActive, apitoken.ColorRed, nil, nil, 0},
+		{"2027-05-26 23:59:59.999999999", "more than three days before its date", nil, apitoken.StatusActive, apitoken.ColorRed, nil, nil, 0},
+		{"2027-05-27 00:00:00", "three days: bob and the system administrator are told", nil, // S2.33
+			apitoken.StatusActive, apitoken.ColorRed, nil, []apitoken.EventType{apitoken.EventExpiring}, 2},
 		{"2027-05-29 18:00:00", "extended to a year from that day", func() { // S2.33
 			must(w.Service.Extend(t.Context(), bob, id, apitoken.ExtendRequest{Expiry: apitoken.ExpiresOn("2028-05-29")}))
 		}, apitoken.StatusActive, apitoken.ColorGrey, nil, []apitoken.EventType{apitoken.EventExtended}, 0},
 		{"2028-01-01 00:00:00", "its owner is away", func() { w.Owners.SetActive("acme", "bob", false) }, apitoken.StatusSuspended, apitoken.ColorGrey, apitoken.ErrOwnerInactive, nil, 0},
 		{"2028-01-02 00:00:00", "and back", func() { w.Owners.SetActive("acme", "bob", true) }, apitoken.StatusActive, apitoken.ColorGrey, nil, nil, 0},
+		{"2028-05-26 00:00:00", "told of the new expiry too", nil, // S2.33
+			apitoken.StatusActive, apitoken.ColorRed, nil, []apitoken.EventType{apitoken.EventExpiring}, 2},
 		{"2028-05-29 23:59:59.999999999", "the last instant of the last day", nil, apitoken.StatusActive, apitoken.ColorRed, nil, nil, 0}, // S2.32
 		{"2028-05-30 00:00:00", "expired: bob and the system administrator are told", nil, // S2.34
 			apitoken.StatusExpired, apitoken.ColorRed, apitoken.ErrExpired, []apitoken.EventType{apitoken.EventExpired}, 2},
@@ -161,7 +166,8 @@ func TestFixedTermFamily(t *testing.T) {
 		messages = append(messages, e.Message)
 	}
 	require.Equal(t, []string{ // S2.31, S2.34
-		"API token updated", "API token updated", "API token updated", "API token updated", "API token expired", "API Token deleted",
+		"API token updated", "API token updated", "API token updated", "API token expires soon", "API token updated",
+		"API token expires soon", "API token expired", "API Token deleted",
 	}, messages)
 }
 
@@ -193,12 +199,16 @@ func TestSwitchableFamily(t *testing.T) {
 			{"2027-03-16 23:59:59.999999", "enabled with a new expiry", func() { // S3.15
 				must(w.Service.Enable(t.Context(), bob, id, apitoken.EnableRequest{Expiry: apitoken.ExpiresOn("2027-06-01")}))
 			}, apitoken.StatusActive, apitoken.ColorGrey, nil, []apitoken.EventType{apitoken.EventEnabled}, 0},
+			{"2027-05-28 23:59:59.999999999", "more than three days before", nil, apitoken.StatusActive, apitoken.ColorRed, nil, nil, 0},
+			{"2027-05-29 00:00:00", "three days: its owner is told", nil, // S3.8, S3.9
+				apitoken.StatusActive, apitoken.ColorRed, nil, []apitoken.EventType{apitoken.EventExpiring}, 1},
 			{"2027-05-31 23:59:59.999999999", "the last instant", nil, apitoken.StatusActive, apitoken.ColorRed, nil, nil, 0},
 			{"2027-06-01 00:00:00", "refused from the beginning of the date", nil, // S3.7
 				apitoken.StatusDisabled, apitoken.ColorRed, apitoken.ErrExpired, []apitoken.EventType{apitoken.EventExpired}, 0},
 			{"2027-06-03 00:00:00", "enabled again, with a new expiry", func() {
 				must(w.Service.Enable(t.Context(), bob, id, apitoken.EnableRequest{Expiry: apitoken.ExpiresIn(time.Hour)}))
 			}, apitoken.StatusActive, apitoken.ColorRed, nil, []apitoken.EventType{apitoken.EventEnabled}, 0},
+			// S3.8: a life of an hour has no notice.
 			{"2027-06-03 01:00:00", "over again", nil, apitoken.StatusDisabled, apitoken.ColorRed, apitoken.ErrExpired, []apitoken.EventType{apitoken.EventExpired}, 0},
 			{"2027-06-10 00:59:59.999999", "a week later, almost", nil, apitoken.StatusDisabled, apitoken.ColorRed, apitoken.ErrExpired, nil, 0},
 			{"2027-06-10 01:00:00", "deleted", nil, "", "", apitoken.ErrUnknownToken, []apitoken.EventType{apitoken.EventDeleted}, 0}, // S3.14
@@ -207,6 +217,7 @@ func TestSwitchableFamily(t *testing.T) {
 	t.Run("shared", func(t *testing.T) {
 		t.Parallel()
 		w := newWorld(t)
+		w.Admins.Set("acme", apitoken.Administrator{ID: "ann", Active: true}, apitoken.Administrator{ID: "dan", Active: true}, apitoken.Administrator{ID: "left"})
 		issued := w.issue(shared, func(r *apitoken.IssueRequest) { r.Role = "read_only" }) // S3.11
 		id := issued.Token.ID
 		w.live(issued, []moment{
@@ -214,9 +225,16 @@ func TestSwitchableFamily(t *testing.T) {
 			{"2037-03-01 12:00:00", "ten years", nil, apitoken.StatusActive, apitoken.ColorGrey, nil, nil, 0},
 			{"2037-03-02 12:00:00", "its creator leaves", func() { w.Owners.Remove("acme", "ann") }, apitoken.StatusActive, apitoken.ColorGrey, nil, nil, 0}, // S3.5
 			{"2037-03-03 12:00:00", "another administrator renews the value", func() {
-				issued = w.rotate(dan, id, 0)
-			}, apitoken.StatusActive, apitoken.ColorGrey, apitoken.ErrSuperseded, []apitoken.EventType{apitoken.EventRotated}, 0}, // S3.6
-			{"2037-03-04 12:00:00", "and revokes it", func() {
+				issued = w.rotate(dan, id, day)
+			}, apitoken.StatusActive, apitoken.ColorGrey, nil, []apitoken.EventType{apitoken.EventRotated}, 0}, // S3.6
+			{"2037-03-04 12:00:00", "the one before ends a day later", nil,
+				apitoken.StatusActive, apitoken.ColorGrey, apitoken.ErrSuperseded, []apitoken.EventType{apitoken.EventOverlapEnded}, 0},
+			{"2037-03-04 12:00:00", "and gives it an end", func() {
+				must(w.Service.Extend(t.Context(), dan, id, apitoken.ExtendRequest{Expiry: apitoken.ExpiresOn("2037-03-31")}))
+			}, apitoken.StatusActive, apitoken.ColorGrey, apitoken.ErrSuperseded, []apitoken.EventType{apitoken.EventExtended}, 0},
+			{"2037-03-28 00:00:00", "three days: all administrators are told", nil, // S3.8, S3.9
+				apitoken.StatusActive, apitoken.ColorRed, apitoken.ErrSuperseded, []apitoken.EventType{apitoken.EventExpiring}, 2},
+			{"2037-03-29 12:00:00", "and one revokes it", func() {
 				require.Equal(t, []string{"devices:view", "reports:view"}, w.Verify(issued.Secret).Permissions().Names())
 				require.NoError(t, w.Service.Revoke(t.Context(), dan, id, ""))
 			}, apitoken.StatusRevoked, apitoken.ColorNone, apitoken.ErrSuperseded, []apitoken.EventType{apitoken.EventRevoked}, 0},

@@ -121,7 +121,7 @@ func (s *Service) draft(ctx context.Context, pw *powers, r *kindRules, req *Issu
 		Networks: f.networks("networks", req.Networks),
 		Origins:  f.origins("origins", req.Origins),
 		Share:    req.Share,
-		Terms:    Terms{Idle: r.Lifetime.Idle, Interval: s.opts.UsageInterval, AfterExpiry: r.AfterExpiry, Purge: r.Purge},
+		Terms:    r.terms(s.opts.UsageInterval),
 	}
 	if t.Share == 0 {
 		t.Share = r.Share

@@ -50,18 +50,53 @@ func (t *Token) EndsAt(now time.Time) time.Time { return earliest(t.ExpiresAt, t
 // PurgeAt returns when the token will be deleted, zero = not by time. From that
 // instant on it is not found, swept or not.
 func (t *Token) PurgeAt(now time.Time) time.Time {
-	if t.Terms.Purge <= 0 {
-		return time.Time{}
-	}
-	var at time.Time
-	switch {
-	case t.State == StateDisabled:
-		at = t.StateAt.Add(t.Terms.Purge)
-	case t.State == StateActive && t.Terms.AfterExpiry == ExpiryDisables && !t.ExpiresAt.IsZero():
-		at = t.ExpiresAt.Add(t.Terms.Purge)
+	at, _ := t.purge()
+	if t.State == StateActive && t.Terms.AfterExpiry == ExpiryDisables && t.Terms.Purge > 0 && !t.ExpiresAt.IsZero() {
+		at = t.ExpiresAt.Add(t.Terms.Purge) // disabled by then
 	}
 	if t.idle(now) && !t.IdleAt(now).After(at) {
 		return time.Time{} // revoked before that, and revoked tokens are kept
+	}
+	return at
+}
+
+// purge returns when a token that stays in its present state is deleted, and
+// why; zero = not by time.
+func (t *Token) purge() (at time.Time, cause Cause) {
+	if t.State == StateRevoked || t.strange() != nil {
+		return at, cause
+	}
+	if t.State == StateDisabled && t.Terms.Purge > 0 {
+		at, cause = t.StateAt.Add(t.Terms.Purge), t.Cause
+	}
+	if t.Terms.AfterExpiry == ExpiryLocks && t.Terms.PurgeExpired > 0 && !t.ExpiresAt.IsZero() {
+		if locked := t.ExpiresAt.Add(t.Terms.PurgeExpired); at.IsZero() || locked.Before(at) {
+			at, cause = locked, CauseExpired
+		}
+	}
+	return at, cause
+}
+
+// noticeAt returns when the holders are told that the token expires; zero = not
+// at all. For a whole day the notice counts to its date (S2.33), a life that was
+// set shorter than the notice has none (S3.8), and nobody is told before the
+// expiry was set or while the token was disabled.
+func (t *Token) noticeAt() time.Time {
+	notice := t.Terms.Notice
+	if notice <= 0 || t.ExpiresAt.IsZero() || t.ExpiresAt.Sub(t.ExpirySetAt) < notice {
+		return time.Time{}
+	}
+	at := t.ExpiresAt.Add(-notice)
+	if t.WholeDay {
+		at = at.Add(-24 * time.Hour)
+	}
+	for _, since := range []time.Time{t.ExpirySetAt, t.StateAt} {
+		if at.Before(since) {
+			at = since
+		}
+	}
+	if !at.Before(t.ExpiresAt) {
+		return time.Time{}
 	}
 	return at
 }
@@ -109,69 +144,6 @@ func (t *Token) color(now time.Time) Color {
 		return ColorGreen
 	}
 	return ColorGrey
-}
-
-// step is one thing that time does.
-type step struct {
-	at   time.Time
-	what EventType // EventExpired, EventRevoked (idle) or EventDeleted (purge)
-}
-
-// plan returns the next step that is due for the record at or before now, and
-// whether there is one. Apply it, then ask again: the steps come in the order of
-// their instants, however late.
-func plan(rec *Record, now time.Time) (step, bool) {
-	next, ok := nextStep(rec, now)
-	if !ok || next.at.After(now) {
-		return step{}, false
-	}
-	return next, true
-}
-
-// nextStep returns the earliest thing that time will do to the record.
-func nextStep(rec *Record, now time.Time) (step, bool) {
-	t := &rec.Token
-	var next step
-	consider := func(at time.Time, what EventType) {
-		if !at.IsZero() && (next.at.IsZero() || at.Before(next.at)) {
-			next = step{at, what}
-		}
-	}
-	if t.State != StateRevoked {
-		consider(t.IdleAt(now), EventRevoked)
-		if !rec.ExpiryDone {
-			consider(t.ExpiresAt, EventExpired)
-		}
-	}
-	if t.State == StateDisabled && t.Terms.Purge > 0 {
-		consider(t.StateAt.Add(t.Terms.Purge), EventDeleted)
-	}
-	return next, !next.at.IsZero()
-}
-
-// apply carries out an 'expired' or 'revoked' step on the record.
-func (s step) apply(rec *Record) Cause {
-	t := &rec.Token
-	switch s.what {
-	case EventRevoked:
-		t.State, t.Cause, t.Reason, t.StateAt = StateRevoked, CauseIdle, "", s.at
-		return CauseIdle
-	case EventExpired:
-		rec.ExpiryDone = true
-		if t.Terms.AfterExpiry == ExpiryDisables && t.State == StateActive {
-			t.State, t.Cause, t.Reason, t.StateAt = StateDisabled, CauseExpired, "", s.at
-		}
-		return CauseExpired
-	}
-	return ""
-}
-
-// arm sets rec.DueAt to the next instant at which time changes it.
-func arm(rec *Record, now time.Time) {
-	rec.DueAt = time.Time{}
-	if next, ok := nextStep(rec, now); ok {
-		rec.DueAt = next.at
-	}
 }
 
 func earliest(a, b time.Time) time.Time {

@@ -40,7 +40,8 @@ func TestExtend(t *testing.T) {
 			w := newWorld(t)
 			issued := w.issue(c.kind)
 			w.Clock.Advance(c.after)
-			before := w.dump()
+			w.sweep()
+			before, old := w.dump(), len(w.events(issued.Token.ID))
 			v, err := w.Service.Extend(t.Context(), ann, issued.Token.ID, apitoken.ExtendRequest{Expiry: c.expiry, Reason: "longer"})
 			if c.err != nil {
 				oneFamily(t, err, c.err)
@@ -50,7 +51,7 @@ func TestExtend(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, c.want, v.ExpiresAt)
 			require.Equal(t, w.Clock.Now(), v.ExpirySetAt)
-			require.Equal(t, []apitoken.EventType{apitoken.EventCreated, apitoken.EventExtended}, eventTypes(w.events(v.ID)))
+			require.Equal(t, []apitoken.EventType{apitoken.EventExtended}, eventTypes(w.events(v.ID))[old:])
 			if !c.want.IsZero() {
 				w.Clock.Set(c.want.Add(-time.Nanosecond))
 				require.NoError(t, w.verify(issued.Secret))

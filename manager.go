@@ -58,6 +58,8 @@ type Reader interface {
 type Maintainer interface {
 	Run(ctx context.Context) error
 	Sweep(ctx context.Context) (Swept, error)
+	Forecast(ctx context.Context, until time.Time) iter.Seq2[Forecasted, error]
+	Reapply(ctx context.Context, actor Actor, req ReapplyRequest) iter.Seq2[Reapplied, error]
 	Flush(ctx context.Context) error
 	Deliver(ctx context.Context) (int, error)
 	Status(ctx context.Context) (ServiceStatus, error)
@@ -316,10 +318,15 @@ type Check struct {
 
 // Swept is what one sweep did.
 type Swept struct {
-	Expired, Revoked, Purged int
-	Rearmed                  int // read, nothing to do yet
-	Conflicts                int // left to the node that was faster
-	Failed                   int // could not be read or written; they are tried again
+	Noticed   int // expiries announced
+	Ended     int // overlaps of rotations that ended
+	Expired   int
+	Revoked   int // for lack of use
+	Purged    int
+	Held      int // deletions left to the next sweep ([Options].MaxPurges)
+	Rearmed   int // read, nothing to do yet
+	Conflicts int // left to the node that was faster
+	Failed    int // could not be understood or written; they are tried again
 }
 
 // ServiceStatus is for a readiness probe.

@@ -18,7 +18,8 @@ func (w *world) deliver() []apitoken.Notification {
 }
 
 // S2.31: on creation mail to the creator and every built-in system administrator.
-// S2.34: at expiry the owner and those. One mail a person, none to inactive ones.
+// S2.33, S2.34: three days before the expiry, and at it, the owner and those. One
+// mail a person, none to inactive ones.
 func TestWhoIsToldOfWhat(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, with(shared, func(p *apitoken.Policy) {
@@ -47,9 +48,13 @@ func TestWhoIsToldOfWhat(t *testing.T) {
 	w.Owners.SetActive("acme", "bob", false)
 	require.NoError(t, w.Service.Delete(t.Context(), ann, anns, ""))
 	told(apitoken.EventDeleted)
-	w.Clock.Advance(91 * day)
+	w.Clock.Set(w.get(bobs).ExpiresAt.Add(-4 * day))
 	w.sweep()
-	told(apitoken.EventExpired, "ann", "root") // bob is not active
+	told(apitoken.EventExpiring, "ann", "root") // bob is not active
+	w.Owners.SetActive("acme", "bob", true)
+	w.Clock.Advance(4 * day)
+	w.sweep()
+	told(apitoken.EventExpired, "ann", "bob", "root")
 
 	team := w.issue(shared).Token.ID
 	told(apitoken.EventCreated)

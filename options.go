@@ -61,6 +61,10 @@ type Options struct {
 	MaxPendingUses int
 	// SweepInterval is how often Run sweeps and delivers. Defaults to 1 minute.
 	SweepInterval time.Duration
+	// MaxPurges bounds the tokens that one sweep deletes, so that a clock that
+	// jumped ahead does not empty the store in one go; the next sweep goes on. What
+	// is held back is counted ([Swept].Held) and logged. Defaults to 1,000.
+	MaxPurges int
 	// ClockSkew is how far the clocks of nodes may be apart: a sweep revokes idle
 	// tokens that much later. Defaults to 1 minute.
 	ClockSkew time.Duration

@@ -71,6 +71,13 @@ type Policy struct {
 	AfterExpiry AfterExpiry
 	// Purge deletes a token this long after it was disabled (S3.14). 0 = never.
 	Purge time.Duration
+	// PurgeExpired deletes a token this long after an expiry that locks. 0 = never.
+	PurgeExpired time.Duration
+	// Notice is how long before the expiry its holders are told, by an
+	// [EventExpiring] once for each expiry (S2.33, S3.8); for a kind with whole days
+	// it counts to the date. An expiry set less than this ahead has no notice. 0 =
+	// never. Notify says who is told.
+	Notice time.Duration
 	// EnableNeedsExpiry: enabling again needs a new expiry (S3.15).
 	EnableNeedsExpiry bool
 	// OwnerInactive says what an inactive owner means. Defaults to
@@ -177,7 +184,10 @@ type Lifetime struct {
 	Idle time.Duration
 }
 
-const week = 7 * 24 * time.Hour
+const (
+	week       = 7 * 24 * time.Hour
+	noticeTime = 3 * 24 * time.Hour // S2.33, S3.8
+)
 
 // SlidingPolicy is the sliding family (S1): the user's permissions, live; 30
 // days from the last use, then revoked for good; half of each rate limit.
@@ -209,8 +219,8 @@ func AgentPolicy(kinds map[string]AgentKind) Policy {
 
 // FixedTermPolicy is the fixed-term family (S2): permissions and resource
 // groups frozen at issue, an expiry date of 90 days by default and one year at
-// most, through the end of that day UTC; expired tokens stay visible and locked;
-// no rotation. Creators need the permission createPermission ("" = any may).
+// most, through the end of that day UTC, announced three days before that date;
+// expired tokens stay visible and locked; no rotation. Creators need the permission createPermission ("" = any may).
 // Needs [Options].Owners, and [Options].Admins if there is a Notifier.
 func FixedTermPolicy(createPermission string) Policy {
 	return Policy{
@@ -222,25 +232,29 @@ func FixedTermPolicy(createPermission string) Policy {
 			Required: true,
 			WholeDay: true,
 		},
+		Notice:     noticeTime,
 		NoRotation: true,
 		Messages: map[EventType]string{
 			EventCreated:  "API token updated",
 			EventEdited:   "API token updated",
 			EventExtended: "API token updated",
+			EventExpiring: "API token expires soon",
 			EventExpired:  "API token expired",
 		},
 		Notify: map[EventType]Recipients{
-			EventCreated: NotifyCreator | NotifySystemAdmins,
-			EventExpired: NotifyOwner | NotifySystemAdmins,
+			EventCreated:  NotifyCreator | NotifySystemAdmins,
+			EventExpiring: NotifyOwner | NotifySystemAdmins,
+			EventExpired:  NotifyOwner | NotifySystemAdmins,
 		},
 	}
 }
 
 // PersonalPolicy is the switchable family's personal token (S3.3): one
 // person's, within that person's permissions at each request; disabled tokens
-// are deleted after a week and enabled only with a new expiry. Creators are
-// administrator and analyst and their global twins, managers the administrators:
-// change the names to yours. Needs [Options].Owners.
+// are deleted after a week and enabled only with a new expiry; the owner is told
+// three days before it. Creators are administrator and analyst and their global
+// twins, managers the administrators: change the names to yours. Needs
+// [Options].Owners.
 func PersonalPolicy() Policy {
 	p := switchable()
 	p.CreatorRoles = []string{"administrator", "analyst", "global_administrator", "global_analyst"}
@@ -249,18 +263,21 @@ func PersonalPolicy() Policy {
 	p.OwnerEdits = true
 	p.Grant = GrantCut
 	p.OwnerInactive = OwnerDisables
+	p.Notify = map[EventType]Recipients{EventExpiring: NotifyOwner}
 	return p
 }
 
 // SharedPolicy is the switchable family's shared token (S3.5): nobody's own;
-// only administrators and global administrators obtain, see and manage it. Needs
-// nothing of the host.
+// only administrators and global administrators obtain, see and manage it, and
+// all administrators are told three days before it expires. Needs [Options].Admins
+// if there is a Notifier.
 func SharedPolicy() Policy {
 	p := switchable()
 	p.Ownership = OwnedByTenant
 	p.CreatorRoles = []string{"administrator", "global_administrator"}
 	p.ManagerRoles = slices.Clone(p.CreatorRoles) // the host may change either
 	p.OwnerInactive = OwnerIgnored
+	p.Notify = map[EventType]Recipients{EventExpiring: NotifyAdmins}
 	return p
 }
 
@@ -290,8 +307,17 @@ func switchable() Policy {
 	return Policy{
 		AfterExpiry:       ExpiryDisables,
 		Purge:             week,
+		Notice:            noticeTime,
 		EnableNeedsExpiry: true,
 		EditPermissions:   true,
+	}
+}
+
+// terms are the rules of life that a token of this kind is issued with.
+func (p *Policy) terms(interval time.Duration) Terms {
+	return Terms{
+		Idle: p.Lifetime.Idle, Interval: interval, AfterExpiry: p.AfterExpiry,
+		Purge: p.Purge, PurgeExpired: p.PurgeExpired, Notice: p.Notice,
 	}
 }
 
@@ -317,4 +343,8 @@ var defaultMessages = map[EventType]string{
 	EventExpired:  "API Token expired",
 	EventReused:   "API Token used with a replaced value",
 	EventOrigins:  "Trusted origins changed",
+
+	EventExpiring:     "API Token expires soon",
+	EventOverlapEnded: "API Token's replaced value ended",
+	EventReapplied:    "API Token terms changed",
 }

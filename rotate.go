@@ -9,7 +9,8 @@ import (
 // Rotate gives a token a new value and returns it, the only time it is shown. ID,
 // permissions, limits and usage stay. The value so far goes on working until
 // the overlap ends, at most until the token expires; one before it stops now. An
-// ID and secret of an older kind stop for good, at once (S3.18).
+// ID and secret of an older kind stop for good, at once (S3.18). The end of an
+// overlap has an event of its own, [EventOverlapEnded].
 //
 // A person's token is rotated by its owner only (S3.4). Used after its end, the
 // replaced value is refused, and reported once as a [EventReused].
@@ -39,7 +40,8 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 			return err
 		}
 		rec := ch.rec
-		rec.Previous, rec.PreviousUntil, rec.ReuseReported = rec.Primary, ch.now.Add(req.Overlap).Truncate(time.Microsecond), false
+		rec.Previous, rec.PreviousUntil = rec.Primary, ch.now.Add(req.Overlap).Truncate(time.Microsecond)
+		rec.ReuseReported, rec.OverlapDone = false, false
 		if !t.ExpiresAt.IsZero() && rec.PreviousUntil.After(t.ExpiresAt) {
 			rec.PreviousUntil = t.ExpiresAt
 		}

@@ -48,6 +48,15 @@ func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 	if p.Purge < 0 {
 		bad("Purge", "is negative: give a time above 0, or 0 for never")
 	}
+	if p.PurgeExpired < 0 {
+		bad("PurgeExpired", "is negative: give a time above 0, or 0 for never")
+	}
+	if p.PurgeExpired > 0 && p.AfterExpiry == ExpiryDisables {
+		bad("PurgeExpired", "is for an expiry that locks, and AfterExpiry is ExpiryDisables: use Purge, which then follows")
+	}
+	if p.Notice < 0 {
+		bad("Notice", "is negative: give a time above 0, or 0 for none")
+	}
 	p.checkOwnership(o, bad)
 	p.checkGrant(o, bad)
 	p.checkEnds(o, bad)

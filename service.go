@@ -72,6 +72,12 @@ func New(store Store, opts Options) (*Service, error) {
 	if o.MaxPendingUses < 0 {
 		bad("MaxPendingUses", "is negative: give a number above 0, or 0 for 100,000")
 	}
+	if o.MaxPurges == 0 {
+		o.MaxPurges = 1000
+	}
+	if o.MaxPurges < 0 {
+		bad("MaxPurges", "is negative: give a number above 0, or 0 for 1,000")
+	}
 	if o.Clock == nil {
 		o.Clock = SystemClock
 	}

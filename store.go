@@ -155,6 +155,10 @@ type Record struct {
 
 	// ExpiryDone: what follows the expiry was written, its event too.
 	ExpiryDone bool
+	// NoticeDone: the expiry was announced. OverlapDone: the end of the last
+	// rotation's overlap was written; Verify goes by PreviousUntil alone.
+	NoticeDone  bool
+	OverlapDone bool
 
 	// Op is a random mark of the write that made this version: after a write
 	// whose outcome was unclear, a reader that finds its own mark knows that it
@@ -274,6 +278,8 @@ func (rec *Record) Clone() *Record {
 		RotateSum:      slices.Clone(rec.RotateSum),
 		DueAt:          rec.DueAt,
 		ExpiryDone:     rec.ExpiryDone,
+		NoticeDone:     rec.NoticeDone,
+		OverlapDone:    rec.OverlapDone,
 		Op:             rec.Op,
 	}
 }

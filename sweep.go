@@ -3,85 +3,114 @@ package apitoken
 import (
 	"context"
 	"errors"
+	"iter"
+	"math/rand/v2"
 	"time"
 )
 
 const sweepBatch = 200
 
 // Sweep does what is due by the clock, once: it revokes what went unused for too
-// long, writes what follows an expiry, deletes what was disabled long enough,
-// each with its event. It needs no leader: on any number of nodes each step
-// happens once, and a node that was slower finds nothing left to do. Tokens that
-// cannot be read or written are counted, logged and tried again by the next
-// sweep; they do not hold up the rest.
+// long, ends the overlap of rotations, announces an expiry and writes what follows
+// it, deletes what was disabled or expired long enough, each with its event. It
+// needs no leader: on any number of nodes each step happens once, and a node that
+// was slower finds nothing left to do. Tokens that cannot be read, understood or
+// written are counted, logged and tried again by the next sweep; they do not hold
+// up the rest. Of the deletions one sweep makes at most [Options].MaxPurges.
 //
 // Verify is right without it: what is due counts from its instant on, swept or
 // not. The error is [ErrUnavailable] when the store does not answer.
 func (s *Service) Sweep(ctx context.Context) (Swept, error) {
 	var out Swept
 	now := s.instant()
-	var after DuePosition
-	for {
-		recs, err := s.store.Due(ctx, now, after, sweepBatch)
+	for rec, err := range s.due(ctx, now) {
 		if err != nil {
-			return out, outage("store", err)
+			return out, err
 		}
-		for _, rec := range recs {
-			if err := ctx.Err(); err != nil {
-				return out, outage("store", err)
+		s.sweepOne(ctx, rec, now, &out)
+	}
+	if out.Held > 0 {
+		s.opts.Logger.WarnContext(ctx, "apitoken: sweep holds deletions back for the next one: if they are unexpected, check the clock and stop Run",
+			"deleted", out.Purged, "held", out.Held, "now", now)
+	}
+	s.lastSweep.Store(now.UnixMicro())
+	return out, nil
+}
+
+// due walks over the tokens on which something is due until then, the longest due
+// first.
+func (s *Service) due(ctx context.Context, until time.Time) iter.Seq2[*Record, error] {
+	return func(yield func(*Record, error) bool) {
+		var after DuePosition
+		for {
+			recs, err := s.store.Due(ctx, until, after, sweepBatch)
+			if err != nil {
+				yield(nil, outage("store", err))
+				return
 			}
-			s.sweepOne(ctx, rec, now, &out)
-			after = DuePosition{rec.DueAt, rec.Token.ID}
-		}
-		if len(recs) < sweepBatch {
-			s.lastSweep.Store(now.UnixMicro())
-			return out, nil
+			for _, rec := range recs {
+				after = DuePosition{rec.DueAt, rec.Token.ID}
+				if err := ctx.Err(); err != nil {
+					yield(nil, outage("store", err))
+					return
+				}
+				if !yield(rec, nil) {
+					return
+				}
+			}
+			if len(recs) < sweepBatch {
+				return
+			}
 		}
 	}
 }
 
+// grace is how long a sweep leaves an idle token alone after its instant:
+// another node may hold uses it has not written. Verify refuses the token meanwhile.
+func (s *Service) grace(t *Token) time.Duration { return 2*t.Terms.Interval + s.opts.ClockSkew }
+
 // sweepOne does what is due for one token, in one guarded write.
 func (s *Service) sweepOne(ctx context.Context, rec *Record, now time.Time, out *Swept) {
-	after := rec.DueAt
+	failed := func(err error) {
+		out.Failed++
+		s.opts.Logger.WarnContext(ctx, "apitoken: sweep", "token", string(rec.Token.ID), "error", err)
+	}
+	if err := rec.Token.strange(); err != nil {
+		failed(err)
+		return
+	}
 	rules, known := s.rulesOf(rec.Token.Kind)
 	ch := &change{
 		s: s, now: now, actor: System("apitoken", rec.Token.Tenant), rules: rules, known: known,
 		rec: rec.Clone(),
 	}
-	version := rec.Token.Version
-	if st, ok := plan(ch.rec, now); ok && st.what == EventRevoked && now.Before(st.at.Add(2*rec.Token.Terms.Interval+s.opts.ClockSkew)) {
-		// Another node may hold uses it has not written: the sweep waits that long.
-		// Verify refuses the token meanwhile.
-		out.Rearmed++
-		return
-	}
-	if ch.fold() {
-		ch.deleted = true
-		ch.guard = Guard{}
-		ch.note(EventDeleted, rec.Token.Cause)
-		last := &ch.events[len(ch.events)-1]
-		last.Actor = Party{PartySystem, "apitoken"}
-		last.DueAt = ch.rec.Token.StateAt.Add(ch.rec.Token.Terms.Purge)
-		last.Cause = ch.rec.Token.Cause
+	purge, gone := ch.fold(s.grace(&rec.Token))
+	switch {
+	case gone && out.Purged >= s.opts.MaxPurges:
+		out.Held++
+	case gone:
+		ch.deleted, ch.dirty = true, true
+		ch.events = append(ch.events, ch.timed(purge))
 	}
 	if !ch.dirty {
-		// Nothing is due yet: uses moved it. DueAt is a lower bound that uses do not
-		// move; set it anew, without an event.
+		// Nothing is due yet, or not to be done yet. DueAt is a lower bound that uses
+		// do not move; where they moved what it stands for, set it anew, without an event.
 		arm(ch.rec, now)
-		if ch.rec.DueAt.Equal(after) {
+		if ch.rec.DueAt.Equal(rec.DueAt) {
+			if !gone {
+				out.Rearmed++
+			}
 			return
 		}
-		ch.dirty = true
 	}
-	err := ch.write(ctx, version)
+	err := ch.write(ctx, rec.Token.Version)
 	switch {
 	case err == nil:
 		out.count(ch)
 	case errors.Is(err, ErrConflict), errors.Is(err, ErrNotFound):
 		out.Conflicts++
 	default:
-		out.Failed++
-		s.opts.Logger.WarnContext(ctx, "apitoken: sweep", "token", string(rec.Token.ID), "error", err)
+		failed(err)
 	}
 }
 
@@ -91,6 +120,10 @@ func (w *Swept) count(ch *change) {
 	}
 	for _, e := range ch.events {
 		switch e.Type {
+		case EventExpiring:
+			w.Noticed++
+		case EventOverlapEnded:
+			w.Ended++
 		case EventExpired:
 			w.Expired++
 		case EventRevoked:
@@ -102,15 +135,16 @@ func (w *Swept) count(ch *change) {
 }
 
 // Run does all the background work until ctx ends: it writes uses, sweeps, and
-// delivers events, at once and then at every interval. It blocks and returns nil;
-// start it in a goroutine, once in each process. Failures are logged and tried
+// delivers events, at once and then at every interval, each time up to a tenth
+// sooner, so that nodes that started together drift apart. It blocks and returns
+// nil; start it in a goroutine, once in each process. Failures are logged and tried
 // again. At the end it writes the pending uses once more, within a second: so end
 // ctx after the server has drained, not before.
 func (s *Service) Run(ctx context.Context) error {
 	s.runStarted.Store(true)
-	flush := time.NewTicker(s.opts.UsageInterval)
+	flush := time.NewTimer(sooner(s.opts.UsageInterval))
 	defer flush.Stop()
-	sweep := time.NewTicker(s.opts.SweepInterval)
+	sweep := time.NewTimer(sooner(s.opts.SweepInterval))
 	defer sweep.Stop()
 	log := func(what string, err error) {
 		if err != nil && ctx.Err() == nil {
@@ -135,11 +169,16 @@ func (s *Service) Run(ctx context.Context) error {
 			return nil
 		case <-flush.C:
 			log("writing uses", s.Flush(ctx))
+			flush.Reset(sooner(s.opts.UsageInterval))
 		case <-sweep.C:
 			maintain()
+			sweep.Reset(sooner(s.opts.SweepInterval))
 		}
 	}
 }
+
+// sooner is d, or up to a tenth less.
+func sooner(d time.Duration) time.Duration { return d - rand.N(d/10+1) }
 
 // Status reports what operators watch. Errors: [ErrUnavailable] when the store
 // does not answer.

@@ -37,8 +37,33 @@ func TestSweep(t *testing.T) {
 		{"idle", user, apitoken.Expiry{}, nil, []due{{30 * day, apitoken.EventRevoked, apitoken.CauseIdle}}, apitoken.StateRevoked, nil},
 		{"idle, disabled", user, apitoken.Expiry{}, func(w *world, id apitoken.ID) { must(w.Service.Disable(t.Context(), ann, id, "")) },
 			[]due{{30 * day, apitoken.EventRevoked, apitoken.CauseIdle}}, apitoken.StateRevoked, nil},
-		// S2.32, S2.34, S2.35: visible, marked expired.
-		{"fixed term", fixed, apitoken.Expiry{}, nil, []due{{90*day + 12*time.Hour, apitoken.EventExpired, apitoken.CauseExpired}}, apitoken.StateActive, nil},
+		// S2.32 to S2.35: announced from 00:00 three days before its date, then visible, marked expired.
+		{"fixed term", fixed, apitoken.Expiry{}, nil, []due{
+			{86*day + 12*time.Hour, apitoken.EventExpiring, ""}, {90*day + 12*time.Hour, apitoken.EventExpired, apitoken.CauseExpired},
+		}, apitoken.StateActive, nil},
+		{"fixed term, purged", fixed, apitoken.Expiry{}, nil, []due{
+			{86*day + 12*time.Hour, apitoken.EventExpiring, ""}, {90*day + 12*time.Hour, apitoken.EventExpired, apitoken.CauseExpired},
+			{120*day + 12*time.Hour, apitoken.EventDeleted, apitoken.CauseExpired},
+		}, "", func(p *apitoken.Policy) { p.PurgeExpired = 30 * day }},
+		{"fixed term, purged, disabled meanwhile", fixed, apitoken.Expiry{}, func(w *world, id apitoken.ID) { must(w.Service.Disable(t.Context(), ann, id, "")) }, []due{
+			{90*day + 12*time.Hour, apitoken.EventExpired, apitoken.CauseExpired}, {120*day + 12*time.Hour, apitoken.EventDeleted, apitoken.CauseExpired},
+		}, "", func(p *apitoken.Policy) { p.PurgeExpired = 30 * day }},
+		// S3.8
+		{"switchable, announced", shared, apitoken.ExpiresIn(10 * day), nil, []due{
+			{7 * day, apitoken.EventExpiring, ""}, {10 * day, apitoken.EventExpired, apitoken.CauseExpired}, {10*day + week, apitoken.EventDeleted, apitoken.CauseExpired},
+		}, "", nil},
+		{"switchable, rotated", shared, apitoken.ExpiresIn(10 * day), func(w *world, id apitoken.ID) { w.rotate(ann, id, 5*day) }, []due{
+			{5 * day, apitoken.EventOverlapEnded, ""}, {7 * day, apitoken.EventExpiring, ""}, {10 * day, apitoken.EventExpired, apitoken.CauseExpired},
+			{10*day + week, apitoken.EventDeleted, apitoken.CauseExpired},
+		}, "", nil},
+		{"rotated until it expires", shared, apitoken.ExpiresIn(day), func(w *world, id apitoken.ID) { w.rotate(ann, id, 5*day) }, []due{
+			{day, apitoken.EventOverlapEnded, ""}, {day, apitoken.EventExpired, apitoken.CauseExpired}, {day + week, apitoken.EventDeleted, apitoken.CauseExpired},
+		}, "", nil},
+		{"rotated without an overlap", shared, apitoken.Expiry{}, func(w *world, id apitoken.ID) { w.rotate(ann, id, 0) }, nil, apitoken.StateActive, nil},
+		{"rotated twice", shared, apitoken.Expiry{}, func(w *world, id apitoken.ID) { w.rotate(ann, id, 5*day); w.rotate(ann, id, 2*day) },
+			[]due{{2 * day, apitoken.EventOverlapEnded, ""}}, apitoken.StateActive, nil},
+		{"idle during an overlap", user, apitoken.Expiry{}, func(w *world, id apitoken.ID) { w.rotate(ann, id, 30*day) },
+			[]due{{10 * day, apitoken.EventRevoked, apitoken.CauseIdle}}, apitoken.StateRevoked, func(p *apitoken.Policy) { p.Lifetime.Idle = 10 * day }},
 		// S3.7, S3.14
 		{"switchable", shared, apitoken.ExpiresIn(day), nil,
 			[]due{{day, apitoken.EventExpired, apitoken.CauseExpired}, {day + week, apitoken.EventDeleted, apitoken.CauseExpired}}, "", nil},
@@ -48,7 +73,7 @@ func TestSweep(t *testing.T) {
 		{"switchable, disabled by hand, then expired", shared, apitoken.ExpiresIn(day), func(w *world, id apitoken.ID) { must(w.Service.Disable(t.Context(), ann, id, "")) },
 			[]due{{day, apitoken.EventExpired, apitoken.CauseExpired}, {week, apitoken.EventDeleted, apitoken.CauseByHand}}, "", nil},
 		{"revoked", shared, apitoken.ExpiresIn(day), func(w *world, id apitoken.ID) { _ = w.Service.Revoke(t.Context(), ann, id, "") }, nil, apitoken.StateRevoked, nil},
-		{"idle before its expiry", shared, apitoken.ExpiresIn(20 * day), nil, []due{{10 * day, apitoken.EventRevoked, apitoken.CauseIdle}}, apitoken.StateRevoked,
+		{"idle before its expiry", shared, apitoken.ExpiresIn(13 * day), nil, []due{{10 * day, apitoken.EventRevoked, apitoken.CauseIdle}}, apitoken.StateRevoked,
 			func(p *apitoken.Policy) { p.Lifetime.Idle = 10 * day }},
 		{"purged before it is idle", shared, apitoken.ExpiresIn(day), nil,
 			[]due{{day, apitoken.EventExpired, apitoken.CauseExpired}, {day + week, apitoken.EventDeleted, apitoken.CauseExpired}}, "",
@@ -75,11 +100,15 @@ func TestSweep(t *testing.T) {
 				sweep := func(at time.Time) {
 					w.Clock.Set(at)
 					s := w.sweep()
-					total.Expired, total.Revoked, total.Purged = total.Expired+s.Expired, total.Revoked+s.Revoked, total.Purged+s.Purged
+					s.Rearmed = 0 // within the grace of an idle one
+					total = sum(total, s)
 				}
 				if !late {
 					for i, d := range c.want {
 						at := apitokentest.Start.Add(d.after)
+						if i > 0 && d.after == c.want[i-1].after {
+							continue // both at once
+						}
 						if d.what == apitoken.EventRevoked {
 							sweep(at.Add(grace - time.Microsecond)) // another node may hold uses
 							require.Len(t, w.events(id), old+i)
@@ -89,7 +118,11 @@ func TestSweep(t *testing.T) {
 							require.Len(t, w.events(id), old+i, "not a moment early")
 						}
 						sweep(at)
-						require.Len(t, w.events(id), old+i+1, "and then at once")
+						done := i + 1
+						for done < len(c.want) && c.want[done].after == d.after {
+							done++
+						}
+						require.Len(t, w.events(id), old+done, "and then at once")
 					}
 				}
 				w.Clock.Set(apitokentest.Start.Add(1000 * day))
@@ -110,6 +143,10 @@ func TestSweep(t *testing.T) {
 					require.False(t, e.Time.Before(e.DueAt))
 					require.Equal(t, apitoken.PartySystem, e.Actor.Type, "the sweep's actor is the system")
 					switch d.what {
+					case apitoken.EventExpiring:
+						want.Noticed++
+					case apitoken.EventOverlapEnded:
+						want.Ended++
 					case apitoken.EventExpired:
 						want.Expired++
 					case apitoken.EventRevoked:
@@ -131,6 +168,13 @@ func TestSweep(t *testing.T) {
 				require.Equal(t, w.Clock.Now(), st.LastSweep)
 			})
 		}
+	}
+}
+
+func sum(a, b apitoken.Swept) apitoken.Swept {
+	return apitoken.Swept{
+		Noticed: a.Noticed + b.Noticed, Ended: a.Ended + b.Ended, Expired: a.Expired + b.Expired, Revoked: a.Revoked + b.Revoked,
+		Purged: a.Purged + b.Purged, Held: a.Held + b.Held, Rearmed: a.Rearmed + b.Rearmed, Conflicts: a.Conflicts + b.Conflicts, Failed: a.Failed + b.Failed,
 	}
 }
 

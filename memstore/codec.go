@@ -57,6 +57,8 @@ func (c *coder) record(rec *apitoken.Record) {
 	c.number((*int64)(&t.Terms.Interval))
 	c.text((*string)(&t.Terms.AfterExpiry))
 	c.number((*int64)(&t.Terms.Purge))
+	c.number((*int64)(&t.Terms.PurgeExpired))
+	c.number((*int64)(&t.Terms.Notice))
 
 	c.slot(&rec.Primary)
 	c.slot(&rec.Previous)
@@ -69,6 +71,8 @@ func (c *coder) record(rec *apitoken.Record) {
 	c.text(&rec.RotateKey)
 	c.bytes(&rec.RotateSum)
 	c.flag(&rec.ExpiryDone)
+	c.flag(&rec.NoticeDone)
+	c.flag(&rec.OverlapDone)
 	c.text(&rec.Op)
 }
 

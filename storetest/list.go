@@ -168,6 +168,8 @@ func crowd(t *testing.T, s apitoken.Store, now time.Time) []*apitoken.Record {
 			if rnd.IntN(2) == 0 {
 				tok.Terms.Purge = 7 * day
 			}
+		} else if rnd.IntN(4) == 0 {
+			tok.Terms.PurgeExpired = 4 * day
 		}
 		if rnd.IntN(2) == 0 {
 			tok.Usage.LastUsed = now.Add(-time.Duration(rnd.IntN(5)) * day)

@@ -187,6 +187,94 @@ func TestPlanIdleAndPurge(t *testing.T) {
 	}
 }
 
+// An expiry that locks deletes where the policy says so; readers know before the
+// sweep does.
+func TestPlanPurgesWhatIsLocked(t *testing.T) {
+	t.Parallel()
+	locked := func(changes ...func(*apitoken.Record)) *apitoken.Record {
+		rec := record(expiringAt(noon.Add(10*day), apitoken.ExpiryLocks), func(r *apitoken.Record) { r.Token.Terms.PurgeExpired = 30 * day })
+		for _, change := range changes {
+			change(rec)
+		}
+		return rec
+	}
+	expired := apitoken.Step{At: noon.Add(10 * day), What: apitoken.EventExpired}
+	deleted := func(after time.Duration) apitoken.Step {
+		return apitoken.Step{At: noon.Add(after), What: apitoken.EventDeleted}
+	}
+	for name, tc := range map[string]struct {
+		rec  *apitoken.Record
+		want []apitoken.Step
+	}{
+		"active":                    {locked(), []apitoken.Step{expired, deleted(40 * day)}},
+		"disabled":                  {locked(disabledAt(noon)), []apitoken.Step{expired, deleted(40 * day)}},
+		"disabled, purged sooner":   {locked(disabledAt(noon), purgedAfter(week)), []apitoken.Step{deleted(week)}},
+		"disabled, purged later":    {locked(disabledAt(noon), purgedAfter(41*day)), []apitoken.Step{expired, deleted(40 * day)}},
+		"idle before":               {locked(slidingFor(20 * day)), []apitoken.Step{expired, {At: noon.Add(20 * day), What: apitoken.EventRevoked}}},
+		"idle at the same instant":  {locked(slidingFor(40 * day)), []apitoken.Step{expired, {At: noon.Add(40 * day), What: apitoken.EventRevoked}}},
+		"idle after":                {locked(slidingFor(41 * day)), []apitoken.Step{expired, deleted(40 * day)}},
+		"an expiry that disables":   {locked(expiringAt(noon.Add(10*day), apitoken.ExpiryDisables)), []apitoken.Step{expired}},
+		"revoked":                   {locked(func(r *apitoken.Record) { r.Token.State = apitoken.StateRevoked }), nil},
+		"no expiry":                 {locked(expiringAt(time.Time{}, apitoken.ExpiryLocks)), nil},
+		"a state nobody knows":      {locked(func(r *apitoken.Record) { r.Token.State = "quarantined" }), nil},
+		"an ending nobody knows of": {locked(expiringAt(noon.Add(10*day), "evaporate")), nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			before, late := tc.rec.Clone(), noon.Add(1000*day)
+			require.Equal(t, tc.want, apitoken.Plan(tc.rec, late))
+			purge := before.Token.PurgeAt(late)
+			require.Equal(t, gone(tc.want), !purge.IsZero())
+			if gone(tc.want) {
+				at := tc.want[len(tc.want)-1].At
+				require.Equal(t, at, purge)
+				scan := apitoken.Scan{AnyTenant: true, AllKinds: true, Now: at.Add(-1)}
+				require.True(t, scan.Matches(&before.Token))
+				scan.Now = at
+				require.False(t, scan.Matches(&before.Token))
+			}
+		})
+	}
+}
+
+// What this version does not understand stays due for one that does.
+func TestArmLeavesWhatItDoesNotUnderstand(t *testing.T) {
+	t.Parallel()
+	rec := record(expiringAt(noon.Add(day), ""), func(r *apitoken.Record) { r.Token.State, r.DueAt = "quarantined", noon })
+	require.Equal(t, noon, apitoken.Arm(rec, noon.Add(2*day)))
+}
+
+// The end of an overlap is a step of its own; one that ends with the expiry
+// comes before it, and a rotation without an overlap has none.
+func TestPlanOverlap(t *testing.T) {
+	t.Parallel()
+	rotated := func(until time.Duration) func(*apitoken.Record) {
+		return func(r *apitoken.Record) { r.Token.RotatedAt, r.PreviousUntil = noon.Add(day), noon.Add(until) }
+	}
+	ended := func(after time.Duration) apitoken.Step {
+		return apitoken.Step{At: noon.Add(after), What: apitoken.EventOverlapEnded}
+	}
+	for name, tc := range map[string]struct {
+		rec  *apitoken.Record
+		want []apitoken.Step
+	}{
+		"ended":               {record(rotated(3 * day)), []apitoken.Step{ended(3 * day)}},
+		"disabled":            {record(rotated(3*day), disabledAt(noon.Add(2*day))), []apitoken.Step{ended(3 * day)}},
+		"no overlap":          {record(rotated(day)), nil},
+		"never rotated":       {record(), nil},
+		"until it expires":    {record(rotated(3*day), expiringAt(noon.Add(3*day), "")), []apitoken.Step{ended(3 * day), {At: noon.Add(3 * day), What: apitoken.EventExpired}}},
+		"idle before":         {record(rotated(3*day), slidingFor(2*day)), []apitoken.Step{{At: noon.Add(2 * day), What: apitoken.EventRevoked}}},
+		"revoked":             {record(rotated(3*day), func(r *apitoken.Record) { r.Token.State = apitoken.StateRevoked }), nil},
+		"written already":     {record(rotated(3*day), func(r *apitoken.Record) { r.OverlapDone = true }), nil},
+		"deleted before that": {record(rotated(9*day), disabledAt(noon.Add(day)), purgedAfter(week)), []apitoken.Step{{At: noon.Add(8 * day), What: apitoken.EventDeleted}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			require.Equal(t, tc.want, apitoken.Plan(tc.rec, noon.Add(1000*day)))
+		})
+	}
+}
+
 func TestPlanOfNothing(t *testing.T) {
 	t.Parallel()
 	for name, rec := range map[string]*apitoken.Record{
@@ -226,8 +314,18 @@ func TestPlanIsTheSameEarlyAndLate(t *testing.T) {
 		if r.IntN(2) == 0 {
 			tok.ExpiresAt = noon.Add(time.Hour + some(5*day))
 		}
-		if r.IntN(2) == 0 {
+		switch r.IntN(3) {
+		case 0:
 			tok.Terms.AfterExpiry = apitoken.ExpiryDisables
+		case 1:
+			tok.Terms.PurgeExpired = some(3 * day)
+		}
+		if tok.Terms.Notice = some(2 * day); r.IntN(2) == 0 {
+			tok.WholeDay = true
+		}
+		tok.ExpirySetAt = noon.Add(some(3 * day))
+		if r.IntN(3) == 0 {
+			rec.PreviousUntil = noon.Add(some(6 * day))
 		}
 		start := noon.Add(some(5 * day))
 		if r.IntN(2) == 0 {
@@ -262,6 +360,8 @@ func TestPlanIsTheSameEarlyAndLate(t *testing.T) {
 			continue
 		}
 		require.Equal(t, often.Token, rec.Token)
+		require.Equal(t, []bool{often.NoticeDone, often.OverlapDone, often.ExpiryDone}, []bool{rec.NoticeDone, rec.OverlapDone, rec.ExpiryDone})
+		require.LessOrEqual(t, count(late, apitoken.EventExpiring), 1)
 		require.Equal(t, unswept.Token.StatusAt(end), rec.Token.StatusAt(end), "%d: swept or not", i)
 		require.Equal(t, apitoken.Health(apitoken.View{Token: unswept.Token}, end), apitoken.Health(apitoken.View{Token: rec.Token}, end), "%d: swept or not", i)
 		require.Empty(t, apitoken.Plan(rec, end), "nothing is done twice")
@@ -271,6 +371,16 @@ func TestPlanIsTheSameEarlyAndLate(t *testing.T) {
 			require.NotEmpty(t, apitoken.Plan(rec, due), "but then")
 		}
 	}
+}
+
+func count(steps []apitoken.Step, what apitoken.EventType) int {
+	n := 0
+	for _, st := range steps {
+		if st.What == what {
+			n++
+		}
+	}
+	return n
 }
 
 func gone(steps []apitoken.Step) bool {

@@ -323,7 +323,7 @@ type Swept struct {
 	Expired   int
 	Revoked   int // for lack of use
 	Purged    int
-	Held      int // deletions left to the next sweep ([Options].MaxPurges)
+	Held      int // tokens whose deletion was left to the next sweep ([Options].MaxPurges)
 	Rearmed   int // read, nothing to do yet
 	Conflicts int // left to the node that was faster
 	Failed    int // could not be understood or written; they are tried again

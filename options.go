@@ -62,8 +62,9 @@ type Options struct {
 	// SweepInterval is how often Run sweeps and delivers. Defaults to 1 minute.
 	SweepInterval time.Duration
 	// MaxPurges bounds the tokens that one sweep deletes, so that a clock that
-	// jumped ahead does not empty the store in one go; the next sweep goes on. What
-	// is held back is counted ([Swept].Held) and logged. Defaults to 1,000.
+	// jumped ahead does not empty the store in one go; the next sweep goes on. The
+	// others are left as they are, counted ([Swept].Held) and logged. Defaults to
+	// 1,000.
 	MaxPurges int
 	// ClockSkew is how far the clocks of nodes may be apart: a sweep revokes idle
 	// tokens that much later. Defaults to 1 minute.

@@ -16,7 +16,8 @@ const sweepBatch = 200
 // needs no leader: on any number of nodes each step happens once, and a node that
 // was slower finds nothing left to do. Tokens that cannot be read, understood or
 // written are counted, logged and tried again by the next sweep; they do not hold
-// up the rest. Of the deletions one sweep makes at most [Options].MaxPurges.
+// up the rest. One sweep deletes at most [Options].MaxPurges tokens and leaves the
+// others that are due to be deleted as they are.
 //
 // Verify is right without it: what is due counts from its instant on, swept or
 // not. The error is [ErrUnavailable] when the store does not answer.
@@ -85,10 +86,11 @@ func (s *Service) sweepOne(ctx context.Context, rec *Record, now time.Time, out 
 		rec: rec.Clone(),
 	}
 	purge, gone := ch.fold(s.grace(&rec.Token))
-	switch {
-	case gone && out.Purged >= s.opts.MaxPurges:
-		out.Held++
-	case gone:
+	if gone && out.Purged >= s.opts.MaxPurges {
+		out.Held++ // as it is: if the clock is wrong, nothing happened to it
+		return
+	}
+	if gone {
 		ch.deleted, ch.dirty = true, true
 		ch.events = append(ch.events, ch.timed(purge))
 	}
@@ -97,9 +99,7 @@ func (s *Service) sweepOne(ctx context.Context, rec *Record, now time.Time, out 
 		// do not move; where they moved what it stands for, set it anew, without an event.
 		arm(ch.rec, now)
 		if ch.rec.DueAt.Equal(rec.DueAt) {
-			if !gone {
-				out.Rearmed++
-			}
+			out.Rearmed++
 			return
 		}
 	}

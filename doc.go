@@ -35,6 +35,9 @@
 //	any    ──Revoke───▶ revoked, for good
 //	any    ──Delete───▶ gone; its events stay
 //	disabled ──a week, where the policy says so──▶ gone
+//	expired  ──later, where the policy says so───▶ gone
+//
+// Before an expiry its holders are told, as the policy says.
 //
 // What is due by the clock counts from its instant on, for Verify and for every
 // managing call, whether or not [Service.Sweep] has written it yet. Each change is

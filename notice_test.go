@@ -132,7 +132,7 @@ func TestNoticeFollowsTheExpiry(t *testing.T) {
 }
 
 // Only a token that is active is announced: one that is disabled then is not, and
-// when it is enabled in time, it is. S3.15: a new expiry counts from the day it is given.
+// when it is enabled in time, it is, also by a late sweep.
 func TestNoticeOfADisabledToken(t *testing.T) {
 	t.Parallel()
 	for _, late := range []bool{false, true} {

@@ -59,7 +59,8 @@ type Options struct {
 	// MaxPendingUses bounds the tokens whose use waits to be written. Beyond it
 	// uses are dropped and counted. Defaults to 100,000.
 	MaxPendingUses int
-	// SweepInterval is how often Run sweeps and delivers. Defaults to 1 minute.
+	// SweepInterval is how often Run sweeps and delivers, up to a tenth sooner.
+	// Defaults to 1 minute; 1 second to 24 hours.
 	SweepInterval time.Duration
 	// MaxPurges bounds the tokens that one sweep deletes, so that a clock that
 	// jumped ahead does not empty the store in one go; the next sweep goes on. The

@@ -117,12 +117,16 @@ func TestNewNamesEachFault(t *testing.T) {
 		"usage interval long":     {func(o *options) { o.UsageInterval = time.Hour + 1 }, "UsageInterval", "give 1s to 1h0m0s"},
 		"sweep interval negative": {func(o *options) { o.SweepInterval = -1 }, "SweepInterval", "or 0 for 1m0s"},
 		"clock skew negative":     {func(o *options) { o.ClockSkew = -1 }, "ClockSkew", "give 0s to 1h0m0s"},
+		"purges negative":         {func(o *options) { o.MaxPurges = -1 }, "MaxPurges", "or 0 for 1,000"},
 		"pending uses negative":   {func(o *options) { o.MaxPendingUses = -1 }, "MaxPendingUses", "above 0"},
 		"limit without window":    {func(o *options) { o.Limits = map[string]apitoken.Limit{"api": {Quota: 1}} }, `Limits["api"]`, "say per how long"},
 		"negative limit":          {func(o *options) { o.Limits = map[string]apitoken.Limit{"api": {Quota: -1, Window: 1}} }, `Limits["api"]`, "give 0 to block"},
 		"share":                   {kind(policy{Share: 101}), `Kinds["k"].Share`, "1 to 100"},
 		"negative share":          {kind(policy{Share: -1}), `Kinds["k"].Share`, "1 to 100"},
 		"negative purge":          {kind(policy{Purge: -1}), `Kinds["k"].Purge`, "0 for never"},
+		"negative notice":         {kind(policy{Notice: -1}), `Kinds["k"].Notice`, "0 for none"},
+		"negative locked purge":   {kind(policy{PurgeExpired: -1}), `Kinds["k"].PurgeExpired`, "0 for never"},
+		"purge of what disables":  {kind(policy{PurgeExpired: 1, AfterExpiry: apitoken.ExpiryDisables}), `Kinds["k"].PurgeExpired`, "use Purge"},
 		"agent kinds of a user's": {kind(policy{AgentKinds: map[string]apitoken.AgentKind{}}), `Kinds["k"].AgentKinds`, "OwnedByAgent"},
 		"ownership":               {kind(policy{Ownership: "nobody"}), `Kinds["k"].Ownership`, "use OwnedByCreator"},
 		"grant":                   {kind(policy{Grant: "all"}), `Kinds["k"].Grant`, "use GrantFrozen"},
@@ -225,6 +229,10 @@ func TestPresetsShareNothing(t *testing.T) {
 			require.NotEqual(t, "changed", a.ManagerRoles[0], "%s: creators and managers are two lists", name)
 		}
 	}
+	for _, preset := range []func() policy{apitoken.PersonalPolicy, apitoken.SharedPolicy, apitoken.NodePolicy, apitoken.LegacyPolicy} {
+		preset().Notify[apitoken.EventExpiring] = 0
+		require.NotZero(t, preset().Notify[apitoken.EventExpiring])
+	}
 	a := apitoken.FixedTermPolicy("")
 	a.Messages[apitoken.EventCreated] = "changed"
 	require.Equal(t, "API token updated", apitoken.FixedTermPolicy("").Messages[apitoken.EventCreated])
@@ -252,6 +260,27 @@ func TestPresetsOfTheFamilies(t *testing.T) {
 	require.Equal(t, apitoken.Lifetime{Default: apitoken.Period{Days: 90}, Max: apitoken.Period{Years: 1}, Required: true, WholeDay: true}, fixed.Lifetime)
 	require.Equal(t, apitoken.ExpiryLocks, fixed.AfterExpiry)
 	require.True(t, fixed.NoRotation)
+	require.Zero(t, fixed.PurgeExpired)
+	// S2.31, S2.33, S2.34
+	require.Equal(t, 3*day, fixed.Notice)
+	require.Equal(t, map[apitoken.EventType]apitoken.Recipients{
+		apitoken.EventCreated:  apitoken.NotifyCreator | apitoken.NotifySystemAdmins,
+		apitoken.EventExpiring: apitoken.NotifyOwner | apitoken.NotifySystemAdmins,
+		apitoken.EventExpired:  apitoken.NotifyOwner | apitoken.NotifySystemAdmins,
+	}, fixed.Notify)
+
+	// S3.8, S3.9; the sliding family has no mail, only events.
+	for name, want := range map[string]struct {
+		policy policy
+		to     apitoken.Recipients
+	}{"personal": {personal, apitoken.NotifyOwner}, "legacy": {legacy, apitoken.NotifyOwner}, "shared": {shared, apitoken.NotifyAdmins}, "node": {node, apitoken.NotifyAdmins}} {
+		require.Equal(t, 3*day, want.policy.Notice, name)
+		require.Equal(t, map[apitoken.EventType]apitoken.Recipients{apitoken.EventExpiring: want.to}, want.policy.Notify, name)
+	}
+	for _, p := range []policy{sliding, agent} {
+		require.Zero(t, p.Notice)
+		require.Empty(t, p.Notify)
+	}
 
 	// S3.3, S3.6, S3.12, S3.14, S3.15, S3.16, S3.17, S3.20
 	for _, p := range []policy{personal, shared, node, legacy} {

@@ -119,8 +119,8 @@ func TestSweepGraceIsForTheRevocationOnly(t *testing.T) {
 	require.NoError(t, w.verify(issued.Secret))
 }
 
-// S2.33, S2.34, S3.7, S3.8, S3.14: sweeping daily, at odd times, or once at the
-// end gives the same events in the same order.
+// Sweeping daily, at odd times, or once at the end gives the same events in the
+// same order, whatever people do between.
 func TestSweepEarlyAndLateAreTheSame(t *testing.T) {
 	t.Parallel()
 	type line struct {

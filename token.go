@@ -114,13 +114,12 @@ type Token struct {
 // changed later does not reach tokens that exist, unless [Service.Reapply] puts
 // it on them. Zero durations switch a rule off.
 type Terms struct {
-	Idle        time.Duration // unused for this long: revoked (S1.11)
-	Interval    time.Duration // a use counts until the end of the interval it falls into
-	AfterExpiry AfterExpiry   // what follows ExpiresAt
-	Purge       time.Duration // deleted this long after it was disabled (S3.14)
-
-	PurgeExpired time.Duration // deleted this long after an expiry that locks
-	Notice       time.Duration // its holders are told this long before its expiry (S2.33, S3.8)
+	Idle         time.Duration `json:"idle,omitzero"`          // unused for this long: revoked (S1.11)
+	Interval     time.Duration `json:"interval,omitzero"`      // a use counts until the end of the interval it falls into
+	AfterExpiry  AfterExpiry   `json:"after_expiry,omitzero"`  // what follows ExpiresAt
+	Purge        time.Duration `json:"purge,omitzero"`         // deleted this long after it was disabled (S3.14)
+	PurgeExpired time.Duration `json:"purge_expired,omitzero"` // deleted this long after an expiry that locks
+	Notice       time.Duration `json:"notice,omitzero"`        // its holders are told this long before ExpiresAt (S2.33, S3.8)
 }
 
 // Usage is what is known of a token's use (S1.16). It is written late, by the

@@ -144,3 +144,97 @@ func TestManagerRotatesOnlyWithinOwnPermissions(t *testing.T) {
 	require.True(t, ok, "%v", err)
 	require.Equal(t, []string{"reports:view"}, lacking.Missing)
 }
+
+// A kind that follows its owner, or an agent's that persons may issue, gives a
+// value that may do as much: whoever calls with less does not get it. S3.10
+func TestIssueGivesNoMoreThanTheActorHas(t *testing.T) {
+	t.Parallel()
+	const live apitoken.Kind = "live"
+	newWorld := func(t *testing.T) *world {
+		return newWorld(t, with(live, func(p *apitoken.Policy) { p.Grant = apitoken.GrantLive }), with(agent, func(p *apitoken.Policy) { p.SystemOnly = false }))
+	}
+	liveReq, agentReq := apitoken.IssueRequest{Kind: live, Name: "x"}, apitoken.IssueRequest{Kind: agent, Name: "x", Agent: "bot"}
+	token := func(permissions []string) func(*world) apitoken.Actor {
+		return func(w *world) apitoken.Actor {
+			return w.Verify(w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "caller", Permissions: permissions}).Secret).Actor()
+		}
+	}
+	person := func(a apitoken.Actor) func(*world) apitoken.Actor { return func(*world) apitoken.Actor { return a } }
+	viewing, everybody := ann, ann
+	viewing.Permissions, everybody.Permissions = []string{"devices:view"}, everything.Names()
+	for _, c := range []struct {
+		name  string
+		actor func(*world) apitoken.Actor
+		req   apitoken.IssueRequest
+		wrong []string
+	}{
+		{"live, a person", person(ann), liveReq, nil},
+		{"live, a person with little", person(eve), liveReq, nil},
+		{"live, a session with less", person(viewing), liveReq, []string{"permissions"}},
+		{"live, a session with all", person(everybody), liveReq, nil},
+		{"live, a token with less", token([]string{"devices:view"}), liveReq, []string{"permissions"}},
+		{"live, a token with all", token(nil), liveReq, nil},
+		{"agent, the system", person(system), agentReq, nil},
+		{"agent, a person who has as much", person(ann), agentReq, nil},
+		{"agent, a person who has less", person(eve), agentReq, []string{"agent"}},
+		{"agent, a token with less", token([]string{"devices:view"}), agentReq, []string{"agent"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			_, err := w.Service.Issue(t.Context(), c.actor(w), c.req)
+			require.Equal(t, c.wrong, wrongFields(err))
+			require.Equal(t, c.wrong == nil, err == nil, "%v", err)
+		})
+	}
+	// A licence that covers less cuts the token, and keeps nobody from issuing it.
+	w := newWorld(t)
+	w.Entitlements.Set("acme", viewer)
+	require.Equal(t, []string{"devices:view"}, w.Verify(w.IssueAs(ann, liveReq).Secret).Permissions().Names())
+}
+
+// A token of some resource groups (S2.3) makes no agent's token of all.
+func TestAgentTokenStaysWithinGroups(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, with(plain, func(p *apitoken.Policy) { p.FreezeResources = true }), with(agent, func(p *apitoken.Policy) { p.SystemOnly = false }))
+	w.Owners.Set("acme", "bob", apitoken.Standing{Active: true, Permissions: everything, Resources: apitoken.Resources{Groups: []string{"north"}}})
+	caller := w.Verify(w.issueTo(bob, plain).Secret).Actor()
+	made := w.IssueAs(caller, apitoken.IssueRequest{Kind: agent, Name: "x", Agent: "bot"})
+	require.Equal(t, apitoken.Resources{Groups: []string{"north"}}, made.Token.Resources)
+}
+
+// What the Actor says and what the directory says both bound an actor: neither a
+// role of yesterday's session nor one chosen for this session gives more.
+func TestActorAndDirectoryBothBound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	claims := eve
+	claims.Roles = []string{"administrator"}
+	_, err := w.Service.Issue(t.Context(), claims, apitoken.IssueRequest{Kind: shared, Name: "x", Permissions: []string{}})
+	oneFamily(t, err, apitoken.ErrForbidden)
+
+	lowered := ann
+	lowered.Roles = []string{"read_only"}
+	require.Equal(t, []string{"devices:view", "reports:view"}, w.IssueAs(lowered, apitoken.IssueRequest{Name: "x"}).Token.Grant.Permissions)
+	lowered.Permissions = []string{"scripts:run"}
+	require.Equal(t, []string{"devices:view", "reports:view", "scripts:run"}, w.IssueAs(lowered, apitoken.IssueRequest{Name: "x"}).Token.Grant.Permissions)
+
+	chosen := ann
+	chosen.Roles = []string{"administrator"}
+	must(w.Service.Issue(t.Context(), chosen, apitoken.IssueRequest{Kind: shared, Name: "x"}))
+}
+
+// A token of some groups has less than an owner who has all by now.
+func TestTokenOfGroupsActsWithoutRoles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, with(plain, func(p *apitoken.Policy) { p.FreezeResources = true }))
+	target := w.issueTo(dan, shared)
+	st := apitoken.Standing{Active: true, Permissions: everything, Roles: []string{"administrator"}, Resources: apitoken.Resources{Groups: []string{"north"}}}
+	w.Owners.Set("acme", "ann", st)
+	caller := w.Verify(w.issue(plain).Secret).Actor()
+	must(w.Service.Get(t.Context(), caller, target.Token.ID))
+	st.Resources = apitoken.Resources{All: true}
+	w.Owners.Set("acme", "ann", st)
+	_, err := w.Service.Get(t.Context(), caller, target.Token.ID)
+	oneFamily(t, err, apitoken.ErrNotFound)
+}

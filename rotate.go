@@ -39,7 +39,11 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 			return err
 		}
 		rec := ch.rec
-		rec.Previous, rec.PreviousUntil, rec.ReuseReported = rec.Primary, ch.now.Add(req.Overlap).Truncate(time.Microsecond), false
+		rec.Previous, rec.ReuseReported = rec.Primary, false
+		rec.PreviousUntil = time.Time{} // over for every clock, also for one that is behind or was set back
+		if req.Overlap > 0 {
+			rec.PreviousUntil = ch.now.Add(req.Overlap).Truncate(time.Microsecond)
+		}
 		if !t.ExpiresAt.IsZero() && rec.PreviousUntil.After(t.ExpiresAt) {
 			rec.PreviousUntil = t.ExpiresAt
 		}

@@ -226,3 +226,18 @@ func TestRotateEndsLegacy(t *testing.T) {
 	must(w.Service.Enable(t.Context(), ann, first.Token.ID, apitoken.EnableRequest{Expiry: apitoken.ExpiresIn(day)}))
 	require.ErrorIs(t, pair(uuid, old), apitoken.ErrLegacyEnded, "for good")
 }
+
+// 'At once' does not depend on the clock: a node that is behind, or a clock that
+// was set back, must not let the replaced value in.
+func TestRotateAtOnceForEveryClock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.issue(shared)
+	second := w.rotate(ann, first.Token.ID, 0)
+	for range 3 {
+		w.Clock.Advance(-time.Minute)
+		require.ErrorIs(t, w.verify(first.Secret), apitoken.ErrSuperseded)
+		require.NoError(t, w.verify(second.Secret))
+	}
+	require.Equal(t, apitoken.EventReused, eventTypes(w.events(first.Token.ID))[2])
+}

@@ -228,7 +228,7 @@ func (ch *change) editable(verb string) error {
 	if !ch.known {
 		return &StateError{Verb: verb, Status: t.StatusAt(ch.now), Why: "no policy is configured for kind " + string(t.Kind) + ": add it to Options.Kinds"}
 	}
-	switch status := t.StatusAt(ch.now); {
+	switch status := t.StatusAt(ch.rec.notBefore(ch.now)); {
 	case status == StatusRevoked:
 		return &StateError{Verb: verb, Status: status, Why: "the token is revoked for good: issue a new one"}
 	case status == StatusExpired:

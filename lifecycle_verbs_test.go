@@ -375,3 +375,29 @@ func TestWhoManages(t *testing.T) {
 		}
 	}
 }
+
+// A clock that steps back revives nothing that was written as expired (P13).
+func TestClockStepsBackAfterExpiry(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []apitoken.Kind{plain, fixed, shared} {
+		w := newWorld(t, with(shared, func(p *apitoken.Policy) { p.EnableNeedsExpiry = false }))
+		expiry := apitoken.ExpiresOn(w.Clock.Now().Add(3 * day).Format(time.DateOnly))
+		issued := w.issue(kind, func(r *apitoken.IssueRequest) { r.Expiry = expiry })
+		id, at := issued.Token.ID, issued.Token.ExpiresAt
+		w.Clock.Set(at)
+		require.Equal(t, 1, w.sweep().Expired)
+
+		w.Clock.Set(at.Add(-time.Minute))
+		require.ErrorIs(t, w.verify(issued.Secret), apitoken.ErrExpired, kind)
+		v := w.get(id)
+		require.NotEqual(t, apitoken.StatusActive, v.Status, kind)
+		require.Equal(t, []bool{true, false}, []bool{v.Expired, v.Editable}, kind)
+		_, err := w.Service.Extend(t.Context(), ann, id, apitoken.ExtendRequest{Expiry: apitoken.ExpiresOn(at.Add(week).Format(time.DateOnly))})
+		oneFamily(t, err, apitoken.ErrConflict)
+		_, err = w.Service.Edit(t.Context(), ann, id, apitoken.EditRequest{Name: ptr("x")})
+		oneFamily(t, err, apitoken.ErrConflict)
+		_, err = w.Service.Enable(t.Context(), ann, id, apitoken.EnableRequest{})
+		require.Error(t, err, kind)
+		require.Equal(t, int64(2), w.stored(id).Token.Version, kind)
+	}
+}

@@ -27,6 +27,7 @@ type lookups struct {
 
 // plainView is what the record alone tells.
 func (s *Service) plainView(rec *Record, now time.Time) View {
+	now = rec.notBefore(now)
 	t := rec.Token.clone()
 	s.addUnwritten(&t)
 	_, known := s.rulesOf(t.Kind)

@@ -147,7 +147,7 @@ func (s *Service) compile(rec *Record) *compiled {
 		previous:  newSecretCheck(&rec.Previous),
 		principal: Principal{Token: t.ID, Tenant: t.Tenant, Owner: t.Owner, Agent: t.Agent, Kind: t.Kind, Scheme: SchemeBearer, rec: rec},
 		rules:     rules,
-		refused:   s.refusal(t),
+		refused:   s.refusal(rec),
 		roles:     rules.CreatorRolesAtUse,
 		follows:   t.Grant.Live || t.Grant.Cut,
 		networks:  newNetworkSet(t.Networks),
@@ -383,9 +383,10 @@ func (s *Service) lookUp(ctx context.Context, id ID) (*Record, error) {
 	return nil, outage("store", err)
 }
 
-// refusal says why a token is refused whatever the instant: it is revoked or
-// disabled, or its kind is not configured.
-func (s *Service) refusal(t *Token) error {
+// refusal says why a token is refused whatever the instant: it is revoked,
+// disabled or written as expired, or its kind is not configured.
+func (s *Service) refusal(rec *Record) error {
+	t := &rec.Token
 	_, known := s.kinds[t.Kind]
 	switch {
 	case t.State == StateRevoked && t.Cause == CauseIdle:
@@ -398,6 +399,8 @@ func (s *Service) refusal(t *Token) error {
 		return ErrRevoked // a state this version does not know gives no rights
 	case !known:
 		return ErrKindUnknown
+	case rec.ExpiryDone:
+		return ErrExpired // also when the clock steps back
 	}
 	return nil
 }

@@ -120,7 +120,7 @@ func (s *Service) addUnwritten(t *Token) {
 	if u, ok := s.uses.peek(t.ID); ok {
 		t.Usage.Uses += u.Count
 		if u.LastUsed.After(t.Usage.LastUsed) {
-			t.Usage.LastUsed, t.Usage.Address, t.Usage.Networks = u.LastUsed, u.Address, u.Networks
+			t.Usage.LastUsed, t.Usage.Address, t.Usage.Networks = u.LastUsed, u.Address, slices.Clone(u.Networks)
 		}
 		if u.Legacy.After(t.Usage.Legacy) {
 			t.Usage.Legacy = u.Legacy

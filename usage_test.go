@@ -227,3 +227,52 @@ func TestUseInTheFutureIsClamped(t *testing.T) {
 	require.NoError(t, w.Store.Touch(t.Context(), []apitoken.Use{{ID: issued.Token.ID, Count: 1, LastUsed: ahead}}))
 	require.Equal(t, w.Clock.Now().Add(time.Minute+30*day), w.get(issued.Token.ID).EndsAt)
 }
+
+// A write that is under way may fail and bring its uses back: another flush
+// meanwhile must not forget where to.
+func TestUsageSurvivesFlushesSideBySide(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issue(shared)
+	w.Verify(issued.Secret)
+	first := true
+	w.Store.On(func(c apitokentest.Call) error {
+		if c.Method != "Touch" || c.Done || !first {
+			return nil
+		}
+		first = false
+		require.NoError(t, w.Service.Flush(t.Context()))
+		require.EqualValues(t, 1, must(w.Service.Status(t.Context())).PendingUses)
+		return apitokentest.ErrFault
+	})
+	oneFamily(t, w.Service.Flush(t.Context()), apitoken.ErrUnavailable)
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.EqualValues(t, 1, w.stored(issued.Token.ID).Token.Usage.Uses)
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.Zero(t, must(w.Service.Status(t.Context())).PendingUses, "nothing is kept for ever")
+}
+
+// A full recorder loses counts, and no lives: others' tokens must not make one
+// that is in use die.
+func TestSlidingLifeWithAFullRecorder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *apitoken.Options) { o.MaxPendingUses = 1 })
+	hog, issued := w.issue(plain), w.issue(user)
+	w.Verify(hog.Secret)
+	w.Clock.Advance(30*day - time.Minute)
+	require.NoError(t, w.verify(issued.Secret))
+	require.EqualValues(t, 1, must(w.Service.Status(t.Context())).LostUses)
+	w.Clock.Advance(29 * day)
+	w.sweep()
+	require.NoError(t, w.verify(issued.Secret))
+}
+
+// A view is its reader's: changing it changes nothing that is still to be written.
+func TestViewSharesNoPendingUse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issue(shared)
+	must(w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal(), Address: netip.MustParseAddr("192.0.2.7")}))
+	w.get(issued.Token.ID).Usage.Networks[0] = netip.Prefix{}
+	require.Equal(t, netip.MustParsePrefix("192.0.2.0/24"), w.get(issued.Token.ID).Usage.Networks[0])
+}

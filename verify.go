@@ -222,7 +222,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	}
 	s.record(c, p.rec, now, req.Address, p.Scheme == SchemeLegacy)
 	if !c.touchAt.IsZero() && !now.Before(c.touchAt) {
-		s.touchNow(ctx, p.rec)
+		s.touchNow(ctx, p.rec, now)
 	}
 	if err := req.Need.check(&p.permissions, &p.rec.Token.Resources); err != nil {
 		return Principal{}, err

@@ -247,6 +247,8 @@ func TestMalformedCredentialsAskNoStore(t *testing.T) {
 		"two":                  {apitoken.VerifyRequest{Token: good, LegacyID: "u", LegacySecret: long(40)}, apitoken.ErrTwoCredentials},
 		"one and a half":       {apitoken.VerifyRequest{Token: good, LegacyID: "u"}, apitoken.ErrTwoCredentials},
 		"a legacy ID too long": {apitoken.VerifyRequest{LegacyID: long(129), LegacySecret: long(40)}, apitoken.ErrMalformedToken},
+		"a legacy ID damaged":  {apitoken.VerifyRequest{LegacyID: "u\xff", LegacySecret: long(40)}, apitoken.ErrMalformedToken},
+		"a legacy ID with NUL": {apitoken.VerifyRequest{LegacyID: "u\x00", LegacySecret: long(40)}, apitoken.ErrMalformedToken},
 		"a secret too short":   {apitoken.VerifyRequest{LegacyID: "u", LegacySecret: long(19)}, apitoken.ErrMalformedToken},
 		"a secret too long":    {apitoken.VerifyRequest{LegacyID: "u", LegacySecret: long(257)}, apitoken.ErrMalformedToken},
 	} {

@@ -228,6 +228,7 @@ func TestIssueFreezesResources(t *testing.T) {
 			p := w.Verify(issued.Secret)
 			require.Equal(t, c.had, p.Resources())
 			require.Equal(t, c.had, w.get(issued.Token.ID).Resources)
+			require.True(t, w.issueTo(bob, plain).Token.Resources.All, "kinds that freeze none have all")
 			for _, group := range []string{"north", "south", "west"} {
 				need := worldCatalog.MustRequire("devices:view").In(group)
 				if c.had.Has(group) {

@@ -217,6 +217,22 @@ func TestSlidingLifeNearItsEnd(t *testing.T) {
 	}
 }
 
+// A clock that steps back moves no last use back.
+func TestUsageOnlyForwards(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issue(plain)
+	for _, at := range []time.Duration{time.Hour, time.Minute, -time.Hour} {
+		w.Clock.Set(apitokentest.Start.Add(at))
+		w.Verify(issued.Secret)
+		require.Equal(t, apitokentest.Start.Add(time.Hour), w.get(issued.Token.ID).Usage.LastUsed)
+	}
+	require.NoError(t, w.Service.Flush(t.Context()))
+	usage := w.stored(issued.Token.ID).Token.Usage
+	require.Equal(t, apitokentest.Start.Add(time.Hour), usage.LastUsed)
+	require.EqualValues(t, 3, usage.Uses)
+}
+
 // A last use in the future, from a node whose clock ran ahead, renews no longer
 // than a use now.
 func TestUseInTheFutureIsClamped(t *testing.T) {

@@ -57,7 +57,7 @@ func (s *Service) Issue(ctx context.Context, actor Actor, req IssueRequest) (Iss
 	err = s.store.Create(ctx, rec, []Event{e})
 	if err != nil {
 		if dup, ok := errors.AsType[*DuplicateError](err); ok {
-			return Issued{}, s.duplicate(ctx, &pw, rec, dup, now)
+			return Issued{}, s.duplicate(ctx, rec, dup, now)
 		}
 		// Unclear: did it happen? Our own mark tells.
 		stored, again := s.store.Get(ctx, rec.Token.ID)
@@ -299,25 +299,29 @@ func (s *Service) chosen(pw *powers, r *kindRules, names []string, f *faults) Pe
 
 // duplicate explains why Create refused: an idempotency key that made this very
 // token answers with it.
-func (s *Service) duplicate(ctx context.Context, pw *powers, rec *Record, dup *DuplicateError, now time.Time) error {
-	switch dup.Field {
-	case "alias":
-		return fieldErr("legacy.id", "is bound to another token already")
-	case "idempotency key":
-		old, err := s.store.Get(ctx, dup.Existing)
-		if err != nil {
-			return outage("store", err)
-		}
-		if old.Token.Tenant != rec.Token.Tenant || !slices.Equal(old.IssueSum, rec.IssueSum) {
-			return fieldErr("idempotency_key", "was used for another request: use a new key for each new token")
-		}
-		view, err := s.view(ctx, old, now, nil)
-		if err != nil {
-			return err
-		}
-		return &AlreadyIssuedError{Token: view}
+func (s *Service) duplicate(ctx context.Context, rec *Record, dup *DuplicateError, now time.Time) error {
+	taken := fieldErr("legacy.id", "is bound to another token already")
+	switch {
+	case dup.Field == "alias" && (rec.IdempotencyKey == "" || dup.Existing == ""):
+		return taken
+	case dup.Field != "alias" && dup.Field != "idempotency key":
+		return dup
 	}
-	return dup
+	// A repeated request breaks both, and a store tells of either first.
+	old, err := s.store.Get(ctx, dup.Existing)
+	switch {
+	case err != nil:
+		return outage("store", err)
+	case old.Token.Tenant != rec.Token.Tenant || old.IdempotencyKey != rec.IdempotencyKey:
+		return taken
+	case !slices.Equal(old.IssueSum, rec.IssueSum):
+		return fieldErr("idempotency_key", "was used for another request: use a new key for each new token")
+	}
+	view, err := s.view(ctx, old, now, nil)
+	if err != nil {
+		return err
+	}
+	return &AlreadyIssuedError{Token: view}
 }
 
 // sumOf is a digest of a request, to know it again.

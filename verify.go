@@ -584,11 +584,12 @@ func (s *Service) limit(ctx context.Context, p *Principal, name string, now time
 	if err != nil {
 		return outage("limiter", err)
 	}
-	if !d.Allowed {
-		d.Limit, d.Quota, d.Window = name, l.Quota, l.Window
-		return &RateLimitError{Decision: d}
+	if d.Allowed {
+		return nil
 	}
-	return nil
+	refused := &RateLimitError{Decision: d}
+	refused.Limit, refused.Quota, refused.Window = name, l.Quota, l.Window
+	return refused
 }
 
 // reportReuse writes once that a replaced value was presented after its overlap,

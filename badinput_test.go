@@ -13,7 +13,8 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
-// Every managing call names each wrong field at once, stores nothing, and
+// Every managing call names each wrong field at once (S1.17, S2.17: the name; S2.26:
+// each bad address), stores nothing, and
 // repeats no secret.
 func TestBadInputIsNamedAtOnce(t *testing.T) {
 	t.Parallel()

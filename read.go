@@ -14,6 +14,7 @@ import (
 const (
 	defaultPage = 50
 	maxPage     = 500
+	maxCursor   = 4096 // bytes; more is not read
 )
 
 func isConflict(err error) bool { return errors.Is(err, ErrConflict) }
@@ -263,7 +264,7 @@ func (s *Service) Counts(ctx context.Context, actor Actor) (Counts, error) {
 		c.Kinds[kind] = n
 		c.Total += n
 	}
-	w := &walk{s: s, scan: scan, seen: new(lookups), suspicious: true}
+	w := &walk{s: s, now: scan.Now, scan: scan, seen: new(lookups), suspicious: true}
 	for done := false; !done; {
 		var views []View
 		if views, done, err = w.next(ctx, maxPage); err != nil {
@@ -330,13 +331,14 @@ func (s *Service) List(ctx context.Context, actor Actor, q ListQuery) (Page, err
 	if err != nil {
 		return Page{}, err
 	}
+	now := scan.Now
 	scan.OnlyKinds, scan.Owner, scan.Agent, scan.Creator = q.Kinds, q.Owner, q.Agent, q.Creator
 	scan.Status, scan.MetaKey, scan.MetaValue = q.Status, q.MetaKey, q.MetaValue
 	scan.Sort, scan.Desc = q.Sort, q.Desc
 	if !cur.Now.IsZero() {
 		scan.Now = cur.Now // so that states do not shift between pages
 	}
-	w := &walk{s: s, scan: scan, seen: new(lookups), phase: cur.Phase, after: cur.After, suspicious: q.Suspicious}
+	w := &walk{s: s, now: now, scan: scan, seen: new(lookups), phase: cur.Phase, after: cur.After, suspicious: q.Suspicious}
 	var page Page
 	for len(page.Tokens) < limit {
 		views, done, err := w.next(ctx, limit-len(page.Tokens))
@@ -385,6 +387,7 @@ var (
 // their own.
 type walk struct {
 	s          *Service
+	now        time.Time // scan.Now is the first page's
 	scan       Scan
 	seen       *lookups
 	suspicious bool
@@ -441,6 +444,9 @@ func (w *walk) next(ctx context.Context, limit int) ([]View, bool, error) {
 		}
 		pos := PositionOf(&rec.Token, scan.Sort, scan.Now)
 		w.after = &pos
+		if at := rec.Token.PurgeAt(w.now); !at.IsZero() && !w.now.Before(at) {
+			continue // gone since the first page
+		}
 		if phase == phaseAll || v.Suspicious == (phase == phaseYellow) {
 			views = append(views, v)
 		}
@@ -478,11 +484,11 @@ func decodeCursor(q ListQuery) (cursor, error) {
 		return cursor{}, nil
 	}
 	var c cursor
-	b, err := base64.RawURLEncoding.DecodeString(q.Cursor)
+	b, err := base64.RawURLEncoding.DecodeString(q.Cursor[:min(len(q.Cursor), maxCursor)])
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	if err != nil || c.Now.IsZero() || c.Phase < 0 || len(q.Cursor) > 4096 {
+	if err != nil || c.Now.IsZero() || c.Phase < 0 || len(q.Cursor) > maxCursor {
 		return cursor{}, fieldErr("cursor", "cannot be read: take Page.Next of the page before as it is")
 	}
 	if !slices.Equal(c.Query, q.sum()) {

@@ -285,6 +285,24 @@ func TestCursor(t *testing.T) {
 	require.Empty(t, must(w.Service.List(t.Context(), zoe, q)).Tokens)
 }
 
+// An old cursor, or one that was given an old instant by hand, shows no token that
+// is gone by now.
+func TestCursorShowsNothingThatIsGone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for range 4 {
+		id := w.issue(shared).Token.ID
+		must(w.Service.Disable(t.Context(), ann, id, ""))
+	}
+	kept := w.issue(shared).Token.ID
+	q := apitoken.ListQuery{Limit: 1}
+	q.Cursor = must(w.Service.List(t.Context(), ann, q)).Next
+	w.Clock.Advance(week)
+	page := must(w.Service.List(t.Context(), ann, q))
+	require.Len(t, page.Tokens, 1)
+	require.Equal(t, kept, page.Tokens[0].ID)
+}
+
 // S1.16, S1.24, S2.23, S2.35: what a list and Get say of each token. S1.4,
 // S1.18: its value is not among it.
 func TestListSaysWhatIsKnown(t *testing.T) {

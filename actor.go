@@ -62,7 +62,8 @@ func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
 			p.roles = slices.DeleteFunc(slices.Clone(a.Roles), func(role string) bool { return !slices.Contains(st.Roles, role) })
 		}
 		all := st.Permissions.Intersect(s.opts.Catalog.API())
-		if a.ceiling != nil && !(a.ceiling.Covers(all) && a.resources.covers(st.Resources)) {
+		nothing := all.Len() == 0 && st.Permissions.Len() > 0 // of what the owner has, a token can carry nothing
+		if a.ceiling != nil && (nothing || !a.ceiling.Covers(all) || !a.resources.covers(st.Resources)) {
 			p.roles = nil // a token that has less than its owner does not act with the owner's roles
 		}
 		if a.Permissions != nil || a.Roles != nil {
@@ -157,7 +158,7 @@ func (p *powers) sees(r *kindRules, t *Token) bool {
 
 // may checks who may do verb with a token the actor sees.
 func (p *powers) may(verb string, r *kindRules, t *Token) error {
-	if r.Ownership != OwnedByCreator || p.owns(t) {
+	if t.Owner == "" || p.owns(t) { // the policy's Ownership may have changed since
 		return nil
 	}
 	switch {

@@ -238,3 +238,15 @@ func TestTokenOfGroupsActsWithoutRoles(t *testing.T) {
 	_, err := w.Service.Get(t.Context(), caller, target.Token.ID)
 	oneFamily(t, err, apitoken.ErrNotFound)
 }
+
+// Of what this owner has a token can carry nothing, so a token that may do
+// nothing is not one that has it all.
+func TestTokenWithoutPermissionsActsWithoutRoles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	target := w.issueTo(dan, shared)
+	w.Owners.Set("acme", "ann", apitoken.Standing{Active: true, Permissions: set("credentials:manage"), Roles: []string{"administrator"}})
+	caller := w.Verify(w.issue(plain).Secret).Actor()
+	oneFamily(t, w.Service.Revoke(t.Context(), caller, target.Token.ID, ""), apitoken.ErrNotFound)
+	require.NoError(t, w.Service.Revoke(t.Context(), ann, target.Token.ID, ""))
+}

@@ -1,6 +1,7 @@
 package apitoken_test
 
 import (
+	"maps"
 	"testing"
 	"time"
 
@@ -240,4 +241,17 @@ func TestRotateAtOnceForEveryClock(t *testing.T) {
 		require.NoError(t, w.verify(second.Secret))
 	}
 	require.Equal(t, apitoken.EventReused, eventTypes(w.events(first.Token.ID))[2])
+}
+
+// A person's token stays that person's when the policy of its kind no longer says
+// so: whoever has its value acts as its owner. S3.4
+func TestRotateAfterOwnershipChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issueTo(bob, plain)
+	w.Options.Kinds = maps.Clone(w.Options.Kinds)
+	with(plain, func(p *apitoken.Policy) { p.Ownership = apitoken.OwnedByTenant })(&w.Options)
+	_, err := w.Node().Rotate(t.Context(), ann, issued.Token.ID, apitoken.RotateRequest{IfVersion: 1})
+	oneFamily(t, err, apitoken.ErrNotOwner)
+	must(w.Node().Rotate(t.Context(), bob, issued.Token.ID, apitoken.RotateRequest{IfVersion: 1}))
 }

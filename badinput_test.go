@@ -13,9 +13,8 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
-// Every managing call names each wrong field at once (S1.17, S2.17: the name; S2.26:
-// each bad address), stores nothing, and
-// repeats no secret.
+// Every managing call names each wrong field at once (S1.17, S2.17: the name;
+// S2.26: each bad address), stores nothing, and repeats no secret.
 func TestBadInputIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	const canary = "secret-CANARY-0123456789"

@@ -1,6 +1,7 @@
 package apitoken_test
 
 import (
+	"errors"
 	"maps"
 	"testing"
 	"time"
@@ -254,4 +255,19 @@ func TestRotateAfterOwnershipChanged(t *testing.T) {
 	_, err := w.Node().Rotate(t.Context(), ann, issued.Token.ID, apitoken.RotateRequest{IfVersion: 1})
 	oneFamily(t, err, apitoken.ErrNotOwner)
 	must(w.Node().Rotate(t.Context(), bob, issued.Token.ID, apitoken.RotateRequest{IfVersion: 1}))
+}
+
+// A retry that was long on the way displaces no value that a rotation without a
+// key has made since.
+func TestRotateRetryAfterAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.issue(shared).Token.ID
+	retried := apitoken.RotateRequest{IdempotencyKey: "k"}
+	must(w.Service.Rotate(t.Context(), ann, id, retried))
+	inUse := w.rotate(ann, id, 0)
+	_, err := w.Service.Rotate(t.Context(), ann, id, retried)
+	_, already := errors.AsType[*apitoken.AlreadyIssuedError](err)
+	require.True(t, already, "%v", err)
+	require.NoError(t, w.verify(inUse.Secret))
 }

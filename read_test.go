@@ -294,6 +294,7 @@ func TestCursorShowsNothingThatIsGone(t *testing.T) {
 		id := w.issue(shared).Token.ID
 		must(w.Service.Disable(t.Context(), ann, id, ""))
 	}
+	w.Clock.Advance(time.Second) // the last in the list
 	kept := w.issue(shared).Token.ID
 	q := apitoken.ListQuery{Limit: 1}
 	q.Cursor = must(w.Service.List(t.Context(), ann, q)).Next

@@ -48,7 +48,8 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 			rec.PreviousUntil = t.ExpiresAt
 		}
 		rec.Legacy = Slot{} // the alias stays, so that its end can be explained
-		if req.IdempotencyKey != "" { // else the last one stays: its retry may still be on the way
+		if req.IdempotencyKey != "" {
+			// Else the last one stays: its retry may still be on the way.
 			rec.RotateKey, rec.RotateSum = req.IdempotencyKey, sum
 		}
 		secret = rec.newValue(ch.rules.prefix)

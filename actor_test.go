@@ -250,3 +250,38 @@ func TestTokenWithoutPermissionsActsWithoutRoles(t *testing.T) {
 	oneFamily(t, w.Service.Revoke(t.Context(), caller, target.Token.ID, ""), apitoken.ErrNotFound)
 	require.NoError(t, w.Service.Revoke(t.Context(), ann, target.Token.ID, ""))
 }
+
+// A token does not prolong, enable or open up one that may do more, but it may
+// stop it.
+func TestTokenStrengthensOnlyWhatItCovers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	caller := w.Verify(w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "caller", Permissions: []string{"devices:view"}}).Secret).Actor()
+	issue := func(permissions ...string) apitoken.ID {
+		return w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "target", Permissions: permissions}).Token.ID
+	}
+	strong, weak := issue("devices:view", "reports:view"), issue("devices:view")
+	name, soon := "renamed", apitoken.ExpiresIn(time.Hour)
+	for verb, call := range map[string]func(id apitoken.ID) error{
+		"edit": func(id apitoken.ID) error {
+			_, err := w.Service.Edit(t.Context(), caller, id, apitoken.EditRequest{Name: &name})
+			return err
+		},
+		"extend": func(id apitoken.ID) error {
+			_, err := w.Service.Extend(t.Context(), caller, id, apitoken.ExtendRequest{Expiry: soon})
+			return err
+		},
+		"enable": func(id apitoken.ID) error {
+			_, err := w.Service.Enable(t.Context(), caller, id, apitoken.EnableRequest{})
+			return err
+		},
+	} {
+		require.NoError(t, call(weak), verb)
+		lacking, ok := errors.AsType[*apitoken.PermissionError](call(strong))
+		require.True(t, ok, verb)
+		require.Equal(t, []string{"reports:view"}, lacking.Missing, verb)
+	}
+	_, err := w.Service.Disable(t.Context(), caller, strong, "")
+	require.NoError(t, err)
+	require.NoError(t, w.Service.Revoke(t.Context(), caller, strong, ""))
+}

@@ -75,6 +75,9 @@ func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOption
 		if err := pw.may(o.verb, ch.rules, &ch.rec.Token); err != nil {
 			return nil, err
 		}
+		if err := ch.strengthens(o.verb); err != nil {
+			return nil, err
+		}
 		err = decide(ch)
 		if err == nil || errors.Is(err, ErrInvalid) {
 			err = errors.Join(f.join(), err) // all that is wrong, at once

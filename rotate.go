@@ -119,7 +119,7 @@ func (ch *change) obtainable() error {
 	switch {
 	case a.resources == nil || a.resources.All:
 	case t.Resources.All:
-		return mayNot("a token that is bound to resource groups cannot rotate one that is not")
+		return mayNot("a token that is bound to resource groups cannot do this to one that is not")
 	default:
 		lacks.Groups = slices.DeleteFunc(slices.Clone(t.Resources.Groups), a.resources.Has)
 	}
@@ -127,6 +127,18 @@ func (ch *change) obtainable() error {
 		return nil
 	}
 	return lacks
+}
+
+// strengthens refuses a token that would prolong, enable or open up another one
+// that may do more than it may itself. Stopping any is allowed.
+func (ch *change) strengthens(verb string) error {
+	switch verb {
+	case verbEdit, verbExtend, verbEnable:
+		if ch.actor.ceiling != nil {
+			return ch.obtainable()
+		}
+	}
+	return nil
 }
 
 // mayObtain reports whether the actor may have a value of this kind: the same

@@ -36,6 +36,8 @@ type change struct {
 	events  []Event
 	dirty   bool // rec differs from what is stored
 	deleted bool // delete instead of swap
+
+	idleWait time.Duration // how much later than due an idle token is revoked
 }
 
 type changeOptions struct {
@@ -135,6 +137,9 @@ func (ch *change) fold() bool {
 			return true
 		}
 		if st.what == EventRevoked {
+			if ch.now.Before(st.at.Add(ch.idleWait)) {
+				return false
+			}
 			ch.guard = Guard{NotUsedAfter: recorded, NeverUsed: recorded.IsZero()}
 		}
 		cause := st.apply(ch.rec)

@@ -72,7 +72,7 @@ type Actor struct {
 	// checked where a Policy names roles or permissions, and no actor can grant
 	// more than Permissions together with what the Catalog says of Roles. Both
 	// nil = ask Options.Owners; with neither, the actor has no permissions to
-	// grant.
+	// grant. Where Owners is set, what it says bounds both.
 	Roles       []string
 	Permissions []string
 	RequestID   string     // for the audit event

@@ -2,6 +2,7 @@ package apitoken
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -44,6 +45,18 @@ type powers struct {
 // says and what the host's directory says both bound it.
 func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
 	p := powers{actor: a, roles: a.Roles, kinds: s.kinds}
+	if a.principal != nil {
+		again, err := s.Recheck(ctx, *a.principal)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			return p, err
+		case err != nil:
+			return p, mayNot("the token that the actor came with is no longer accepted")
+		}
+		now := again.permissions.Intersect(*a.ceiling)
+		a.ceiling = &now
+		p.actor = a
+	}
 	switch {
 	case a.system:
 		p.permissions = s.opts.Catalog.API()

@@ -285,3 +285,51 @@ func TestTokenStrengthensOnlyWhatItCovers(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, w.Service.Revoke(t.Context(), caller, strong, ""))
 }
+
+// A principal that is kept, as in a stream, manages nothing once its token is
+// revoked, and within an overlap the replaced value does not take the token over.
+func TestTokenActorIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	kept := w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "kept"})
+	actor := w.Verify(kept.Secret).Actor()
+	_, err := w.Service.Issue(t.Context(), actor, apitoken.IssueRequest{Kind: plain, Name: "while it works"})
+	require.NoError(t, err)
+
+	rotated, err := w.Service.Rotate(t.Context(), ann, kept.Token.ID, apitoken.RotateRequest{IfVersion: 1, Overlap: time.Hour})
+	require.NoError(t, err)
+	old := w.Verify(kept.Secret).Actor()
+	_, err = w.Service.Rotate(t.Context(), old, kept.Token.ID, apitoken.RotateRequest{IfVersion: 2})
+	oneFamily(t, err, apitoken.ErrForbidden)
+	_, err = w.Service.Rotate(t.Context(), w.Verify(rotated.Secret).Actor(), kept.Token.ID, apitoken.RotateRequest{IfVersion: 2})
+	require.NoError(t, err)
+
+	require.NoError(t, w.Service.Revoke(t.Context(), ann, kept.Token.ID, ""))
+	_, err = w.Service.Issue(t.Context(), actor, apitoken.IssueRequest{Kind: plain, Name: "afterwards"})
+	oneFamily(t, err, apitoken.ErrForbidden)
+	_, err = w.Service.List(t.Context(), actor, apitoken.ListQuery{})
+	oneFamily(t, err, apitoken.ErrForbidden)
+}
+
+// Filters reach a store only if they are text.
+func TestListFiltersAreText(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bad := "a\x00\xff"
+	_, err := w.Service.List(t.Context(), ann, apitoken.ListQuery{Owner: bad, Agent: bad, Creator: bad, MetaKey: bad, MetaValue: bad})
+	require.Equal(t, []string{"agent", "creator", "meta_key", "meta_value", "owner"}, wrongFields(err))
+}
+
+// The presets name who manages other people's tokens: a colleague without a role
+// or the permission does not even see them (S1.7, S2.16, S3.4, S3.6).
+func TestPresetsNameManagers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	eve := apitoken.Actor{ID: "eve", Tenant: "acme"}
+	for _, kind := range []apitoken.Kind{user, fixed, personal, shared, node, legacy} {
+		id := w.IssueAs(ann, apitoken.IssueRequest{Kind: kind, Name: "ann's"}).Token.ID
+		oneFamily(t, w.Service.Revoke(t.Context(), eve, id, ""), apitoken.ErrNotFound)
+		_, err := w.Service.Get(t.Context(), eve, id)
+		oneFamily(t, err, apitoken.ErrNotFound)
+	}
+}

@@ -221,7 +221,9 @@ func (s *Service) Extend(ctx context.Context, actor Actor, id ID, req ExtendRequ
 }
 
 // Disable stops a token at once, until Enable (S3.13). A token that is disabled
-// already stays as it is, with its cause and its time. An active agent's token
+// already stays as it is, with its cause and its time. It is a pause: who may
+// enable the token, as a rule its owner, can end it, so Revoke what must stay
+// stopped. An active agent's token
 // is not disabled: deactivate the agent.
 //
 // Errors: [ErrNotFound], [ErrForbidden], [ErrConflict] ([StateError]),

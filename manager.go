@@ -84,6 +84,7 @@ type Actor struct {
 	ceiling     *Permissions // of an actor that is itself a token
 	resources   *Resources   // likewise
 	token       ID           // likewise
+	principal   *Principal   // likewise, as it was when the request was verified
 }
 
 // System returns the actor of the host's own jobs in a tenant: it passes role

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -321,6 +322,13 @@ func (s *Service) List(ctx context.Context, actor Actor, q ListQuery) (Page, err
 	}
 	if q.Status != "" && !slices.Contains(statusFilters, q.Status) {
 		f.add("status", "%q cannot be asked for: use one of %v", clip(string(q.Status)), statusFilters)
+	}
+	f.identifier("owner", q.Owner)
+	f.identifier("agent", q.Agent)
+	f.identifier("creator", q.Creator)
+	f.identifier("meta_key", q.MetaKey)
+	if len(q.MetaValue) > maxMetadataBytes || !utf8.ValidString(q.MetaValue) {
+		f.add("meta_value", "is no UTF-8 of at most %d bytes", maxMetadataBytes)
 	}
 	cur, err := decodeCursor(q)
 	f.addErr(err)

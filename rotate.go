@@ -97,6 +97,9 @@ func (ch *change) rotatable(ctx context.Context, req *RotateRequest) error {
 			return err
 		}
 	}
+	if p := ch.actor.principal; p != nil && p.replaced && p.Token == t.ID {
+		return mayNot("the value that the actor came with was replaced by a rotation: use the new one")
+	}
 	if ch.actor.token != t.ID && !ch.powers.mayObtain(ch.rules) {
 		return ErrMayNot
 	}

@@ -105,7 +105,7 @@ func (p Principal) ExpiresAt() time.Time {
 // it.
 func (p Principal) Actor() Actor {
 	resources := p.Resources()
-	a := Actor{ID: p.Owner, Tenant: p.Tenant, Permissions: p.permissions.Names(), ceiling: &p.permissions, resources: &resources, token: p.Token}
+	a := Actor{ID: p.Owner, Tenant: p.Tenant, Permissions: p.permissions.Names(), ceiling: &p.permissions, resources: &resources, token: p.Token, principal: &p}
 	if a.Permissions == nil {
 		a.Permissions = []string{}
 	}

@@ -76,6 +76,9 @@ func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOption
 		if err := pw.may(o.verb, ch.rules, &ch.rec.Token); err != nil {
 			return nil, err
 		}
+		if err := ch.strengthens(o.verb); err != nil {
+			return nil, err
+		}
 		err = decide(ch)
 		if err == nil || errors.Is(err, ErrInvalid) {
 			err = errors.Join(f.join(), err) // all that is wrong, at once
@@ -234,7 +237,7 @@ func (ch *change) editable(verb string) error {
 	if !ch.known {
 		return &StateError{Verb: verb, Status: t.StatusAt(ch.now), Why: "no policy is configured for kind " + string(t.Kind) + ": add it to Options.Kinds"}
 	}
-	switch status := t.StatusAt(ch.now); {
+	switch status := t.StatusAt(ch.rec.notBefore(ch.now)); {
 	case status == StatusRevoked:
 		return &StateError{Verb: verb, Status: status, Why: "the token is revoked for good: issue a new one"}
 	case status == StatusExpired:

@@ -56,9 +56,7 @@ func nextStep(rec *Record, now time.Time) (step, bool) {
 		}
 	}
 	consider(t.IdleAt(now), EventRevoked, CauseIdle)
-	if !rec.OverlapDone && rec.PreviousUntil.After(t.RotatedAt) {
-		consider(rec.PreviousUntil, EventOverlapEnded, "")
-	}
+	consider(rec.PreviousUntil, EventOverlapEnded, "")
 	if !rec.ExpiryDone {
 		if !rec.NoticeDone && t.State == StateActive {
 			consider(t.noticeAt(), EventExpiring, "")
@@ -77,7 +75,7 @@ func (s step) apply(rec *Record) {
 	case EventRevoked:
 		t.State, t.Cause, t.Reason, t.StateAt = StateRevoked, s.cause, "", s.at
 	case EventOverlapEnded:
-		rec.OverlapDone = true
+		rec.PreviousUntil = time.Time{} // also for a clock that steps back
 	case EventExpiring:
 		rec.NoticeDone = true
 	case EventExpired:

@@ -260,19 +260,43 @@ func TestPlanOverlap(t *testing.T) {
 	}{
 		"ended":               {record(rotated(3 * day)), []apitoken.Step{ended(3 * day)}},
 		"disabled":            {record(rotated(3*day), disabledAt(noon.Add(2*day))), []apitoken.Step{ended(3 * day)}},
-		"no overlap":          {record(rotated(day)), nil},
-		"never rotated":       {record(), nil},
+		"no overlap":          {record(), nil},
 		"until it expires":    {record(rotated(3*day), expiringAt(noon.Add(3*day), "")), []apitoken.Step{ended(3 * day), {At: noon.Add(3 * day), What: apitoken.EventExpired}}},
 		"idle before":         {record(rotated(3*day), slidingFor(2*day)), []apitoken.Step{{At: noon.Add(2 * day), What: apitoken.EventRevoked}}},
 		"revoked":             {record(rotated(3*day), func(r *apitoken.Record) { r.Token.State = apitoken.StateRevoked }), nil},
-		"written already":     {record(rotated(3*day), func(r *apitoken.Record) { r.OverlapDone = true }), nil},
 		"deleted before that": {record(rotated(9*day), disabledAt(noon.Add(day)), purgedAfter(week)), []apitoken.Step{{At: noon.Add(8 * day), What: apitoken.EventDeleted}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			require.Equal(t, tc.want, apitoken.Plan(tc.rec, noon.Add(1000*day)))
+			if !gone(tc.want) {
+				require.Empty(t, apitoken.Plan(tc.rec, noon.Add(2000*day)), "once")
+			}
 		})
 	}
+}
+
+// What was written as ended stays ended for a clock that steps back.
+func TestOverlapEndsForGood(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := w.issue(shared)
+	w.rotate(ann, old.Token.ID, day)
+	require.NoError(t, w.verify(old.Secret))
+	w.Clock.Advance(day)
+	require.Equal(t, "superseded", w.peek(old), "swept or not")
+	require.Equal(t, 1, w.sweep().Ended)
+	w.Clock.Advance(-time.Hour)
+	require.Equal(t, "superseded", w.peek(old))
+	require.Zero(t, w.sweep())
+
+	// A use of it after its end writes the end first, then the reuse.
+	old = w.issue(shared)
+	w.rotate(ann, old.Token.ID, day)
+	w.Clock.Advance(day)
+	require.ErrorIs(t, w.verify(old.Secret), apitoken.ErrSuperseded)
+	require.Equal(t, []apitoken.EventType{apitoken.EventCreated, apitoken.EventRotated, apitoken.EventOverlapEnded, apitoken.EventReused}, eventTypes(w.events(old.Token.ID)))
+	require.Zero(t, w.sweep())
 }
 
 func TestPlanOfNothing(t *testing.T) {
@@ -360,7 +384,7 @@ func TestPlanIsTheSameEarlyAndLate(t *testing.T) {
 			continue
 		}
 		require.Equal(t, often.Token, rec.Token)
-		require.Equal(t, []bool{often.NoticeDone, often.OverlapDone, often.ExpiryDone}, []bool{rec.NoticeDone, rec.OverlapDone, rec.ExpiryDone})
+		require.Equal(t, []any{often.NoticeDone, often.PreviousUntil, often.ExpiryDone}, []any{rec.NoticeDone, rec.PreviousUntil, rec.ExpiryDone})
 		require.LessOrEqual(t, count(late, apitoken.EventExpiring), 1)
 		require.Equal(t, unswept.Token.StatusAt(end), rec.Token.StatusAt(end), "%d: swept or not", i)
 		require.Equal(t, apitoken.Health(apitoken.View{Token: unswept.Token}, end), apitoken.Health(apitoken.View{Token: rec.Token}, end), "%d: swept or not", i)

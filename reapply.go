@@ -131,7 +131,7 @@ func (s *Service) reterm(rec *Record, now time.Time) (Reapplied, bool) {
 	t := &rec.Token
 	rules, _ := s.rulesOf(t.Kind)
 	out := Reapplied{Tenant: t.Tenant, Target: target(t), Before: t.Terms, After: rules.terms(s.opts.UsageInterval)}
-	if t.Expired(now) {
+	if t.Expired(rec.notBefore(now)) {
 		out.After.AfterExpiry = t.Terms.AfterExpiry // it has followed
 	}
 	if t.State == StateRevoked || out.After == out.Before {

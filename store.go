@@ -129,7 +129,8 @@ type Record struct {
 	Token Token
 
 	// Primary checks the current value, Previous the one before the last
-	// rotation, which is accepted until PreviousUntil and recognised afterwards.
+	// rotation, which is accepted until PreviousUntil (zero = no longer, whatever
+	// the clock says) and recognised afterwards.
 	Primary       Slot
 	Previous      Slot
 	PreviousUntil time.Time
@@ -142,8 +143,8 @@ type Record struct {
 	Legacy Slot
 
 	// IdempotencyKey of the Issue that made the token, unique within its tenant
-	// ("" = none), RotateKey that of the last Rotate; the sums are of the
-	// requests, so that a key repeated with another request is noticed.
+	// ("" = none), RotateKey that of the last Rotate that had one; the sums are of
+	// the requests, so that a key repeated with another request is noticed.
 	IdempotencyKey string
 	IssueSum       []byte
 	RotateKey      string
@@ -155,10 +156,8 @@ type Record struct {
 
 	// ExpiryDone: what follows the expiry was written, its event too.
 	ExpiryDone bool
-	// NoticeDone: the expiry was announced. OverlapDone: the end of the last
-	// rotation's overlap was written; Verify goes by PreviousUntil alone.
-	NoticeDone  bool
-	OverlapDone bool
+	// NoticeDone: the expiry was announced.
+	NoticeDone bool
 
 	// Op is a random mark of the write that made this version: after a write
 	// whose outcome was unclear, a reader that finds its own mark knows that it
@@ -279,7 +278,6 @@ func (rec *Record) Clone() *Record {
 		DueAt:          rec.DueAt,
 		ExpiryDone:     rec.ExpiryDone,
 		NoticeDone:     rec.NoticeDone,
-		OverlapDone:    rec.OverlapDone,
 		Op:             rec.Op,
 	}
 }

@@ -72,7 +72,6 @@ func (c *coder) record(rec *apitoken.Record) {
 	c.bytes(&rec.RotateSum)
 	c.flag(&rec.ExpiryDone)
 	c.flag(&rec.NoticeDone)
-	c.flag(&rec.OverlapDone)
 	c.text(&rec.Op)
 }
 

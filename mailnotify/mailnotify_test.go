@@ -136,6 +136,32 @@ func TestDelivery(t *testing.T) {
 	require.NotContains(t, s.said(), "clear AUTH")
 }
 
+// S2.34: at expiry a second mail to the same people.
+func TestExpiry(t *testing.T) {
+	t.Parallel()
+	s := newServer(t)
+	env := apitokentest.New(t, apitoken.Options{
+		Kinds: map[apitoken.Kind]apitoken.Policy{"report": apitoken.FixedTermPolicy("")}, Notifier: newNotifier(t, s.options()),
+	})
+	env.Admins.Set(apitokentest.Tenant, apitoken.Administrator{ID: "root", System: true, Active: true})
+	env.Issue(apitoken.IssueRequest{Name: "weekly"})
+	var got []string
+	for range 2 {
+		_, err := env.Service.Sweep(t.Context())
+		require.NoError(t, err)
+		_, err = env.Service.Deliver(t.Context())
+		require.NoError(t, err)
+		for _, m := range s.take() {
+			got = append(got, m.to[0]+" "+m.parse(t).subject(t))
+		}
+		env.Clock.Advance(91 * 24 * time.Hour)
+	}
+	require.Equal(t, []string{
+		"<ann@example.com> Acme: API token created", "<root@example.com> Acme: API token created",
+		"<ann@example.com> Acme: API token expired", "<root@example.com> Acme: API token expired",
+	}, got)
+}
+
 // The built-in texts, as they arrive.
 func TestBuiltInTexts(t *testing.T) {
 	t.Parallel()
@@ -326,6 +352,9 @@ func TestInjection(t *testing.T) {
 		require.Len(t, p.header, 8, "Auto-Submitted, Content-Type, Date, From, Message-ID, MIME-Version, Subject, To")
 		require.NotContains(t, p.html, "<script>")
 		require.NotContains(t, p.subject(t), "\n")
+		to, err := new(mail.AddressParser).Parse(p.header.Get("To"))
+		require.NoError(t, err)
+		require.NotContains(t, to.Name, "\n")
 	}
 	p := mails[0].parse(t)
 	for line := range strings.Lines(p.text) {
@@ -411,14 +440,17 @@ func TestServerHangs(t *testing.T) {
 			require.ErrorIs(t, err, apitokentest.ErrFault)
 		})
 	}
-	t.Run("timeout", func(t *testing.T) {
-		t.Parallel()
-		s := newServer(t)
-		s.refuse("MAIL", "hang")
-		opts := s.options()
-		opts.Timeout = time.Second
-		require.ErrorContains(t, newNotifier(t, opts).Notify(t.Context(), note("ann")), "user ann: ")
-	})
+	for at, want := range map[string]string{"EHLO": "127.0.0.1: ", "MAIL": "user ann: "} {
+		t.Run("timeout "+at, func(t *testing.T) {
+			t.Parallel()
+			s := newServer(t)
+			s.refuse(at, "hang")
+			opts := s.options()
+			opts.Timeout = time.Second
+			forever := context.WithoutCancel(t.Context()) // its end would close what is left open
+			require.ErrorContains(t, newNotifier(t, opts).Notify(forever, note("ann")), want)
+		})
+	}
 }
 
 // No recipients, no connection; a server that is not there is one error.

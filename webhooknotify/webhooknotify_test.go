@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -87,11 +88,14 @@ func TestSchema(t *testing.T) {
 // What each answer means, and that the body of none is needed.
 func TestAnswers(t *testing.T) {
 	t.Parallel()
+	var sent atomic.Int64
 	endless := func(w http.ResponseWriter, r *http.Request) {
 		for r.Context().Err() == nil {
-			if _, err := w.Write(make([]byte, 1<<10)); err != nil {
+			n, err := w.Write(make([]byte, 1<<10))
+			if err != nil {
 				return
 			}
+			sent.Add(int64(n))
 		}
 	}
 	tests := []struct {
@@ -133,6 +137,7 @@ func TestAnswers(t *testing.T) {
 			n := newNotifier(t, rec.open(webhooknotify.Fixed{rec.endpoint("/secret-path")}))
 			err := n.Notify(t.Context(), note("a"))
 			require.Len(t, rec.take(), 1, "no redirect is followed")
+			require.Less(t, sent.Load(), int64(64<<20), "more than the kernel holds: the body is being read")
 			if tt.want {
 				require.NoError(t, err)
 				return

@@ -170,9 +170,13 @@ func TestBuiltInTexts(t *testing.T) {
 	opts.Users = mailnotify.UsersFunc(func(context.Context, string, string) (mailnotify.Contact, error) {
 		return mailnotify.Contact{Address: "bob@example.com", Name: "Bob Žižek", Language: "cs"}, nil
 	})
+	opts.ReplyTo = "Hilfe für Acme <help@acme.example>"
 	n := newNotifier(t, opts)
 	require.NoError(t, n.Notify(t.Context(), note("bob")))
 	p := s.take()[0].parse(t)
+	replies, err := mail.ParseAddress(p.header.Get("Reply-To"))
+	require.NoError(t, err)
+	require.Equal(t, &mail.Address{Name: "Hilfe für Acme", Address: "help@acme.example"}, replies)
 	to, err := mail.ParseAddress(p.header.Get("To"))
 	require.NoError(t, err)
 	require.Equal(t, &mail.Address{Name: "Bob Žižek", Address: "bob@example.com"}, to)

@@ -38,14 +38,20 @@ var special4 = prefixes(
 // Of IPv6 only global unicast is public, and not all of that: protocol
 // assignments with Teredo, documentation, and 6to4, which carries IPv4 addresses.
 // What lies outside is private, link-local, multicast, or carries IPv4 addresses
-// too (4-in-6, NAT64).
+// too. Of those NAT64 is how an IPv6-only network reaches the rest of the world,
+// so there the address inside decides (RFC 6052).
 var (
+	nat64    = netip.MustParsePrefix("64:ff9b::/96")
 	global6  = netip.MustParsePrefix("2000::/3")
 	special6 = prefixes("2001::/23", "2001:db8::/32", "2002::/16", "3fff::/20")
 )
 
 func public(a netip.Addr) bool {
 	contains := func(p netip.Prefix) bool { return p.Contains(a) }
+	if nat64.Contains(a) {
+		inside := a.As16()
+		return public(netip.AddrFrom4([4]byte(inside[12:])))
+	}
 	if a.Is4() {
 		return !slices.ContainsFunc(special4, contains)
 	}

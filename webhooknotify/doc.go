@@ -39,9 +39,10 @@
 // Endpoints are often what customers type. So a name is resolved first, and the
 // connection is refused if it would go to an address that is not a public one:
 // private, loopback, link-local, shared (RFC 6598), multicast, unspecified,
-// reserved, or an IPv6 address that carries an IPv4 address. It is the address of
-// the connection itself that is checked, so a name that resolves to another one
-// the next time wins nothing. URLs have to be https, without a user name;
+// reserved, or an IPv6 address that carries an IPv4 address (of NAT64's, those
+// that carry a public one are taken). It is the address of the connection itself
+// that is checked, so a name that resolves to another one the next time wins
+// nothing. URLs have to be https, without a user name;
 // redirects are not followed, no proxy is used unless [Options].Proxy says so, no
 // cookies are kept, and of the answer only the status is looked at.
 //

@@ -184,7 +184,7 @@ func eventTypes(events []apitoken.Event) []apitoken.EventType {
 func (w *world) dump() string {
 	w.t.Helper()
 	store, ctx := w.Store.Unwrap(), context.Background()
-	recs, err := store.List(ctx, apitoken.Scan{AnyTenant: true, AllKinds: true, Limit: 1 << 20})
+	recs, err := store.List(ctx, apitoken.StoreQuery{AnyTenant: true, AllKinds: true, Limit: 1 << 20})
 	require.NoError(w.t, err)
 	var all []any
 	for _, rec := range recs {

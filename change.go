@@ -49,11 +49,11 @@ const maxTries = 3
 
 // change reads a token, folds in what is due by the clock, lets decide make its
 // change, and writes it all in one guarded write with its events. If somebody
-// else was faster it decides anew. It returns the record as it is then.
+// else was faster it decides anew. It returns what was made, its record as it is then.
 //
 // Every decision is made from a fresh read; decide may be called several times
 // and must be free of side effects but on ch.
-func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOptions, decide func(ch *change) error) (*Record, error) {
+func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOptions, decide func(ch *change) error) (*change, error) {
 	if err := actor.check(); err != nil {
 		return nil, err
 	}
@@ -83,11 +83,11 @@ func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOption
 			return nil, err
 		}
 		if !ch.dirty && len(ch.events) == 0 {
-			return ch.rec, nil
+			return ch, nil
 		}
 		err = ch.write(ctx, version)
 		if err == nil {
-			return ch.rec, nil
+			return ch, nil
 		}
 		if !errors.Is(err, ErrConflict) {
 			return nil, err

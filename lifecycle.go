@@ -335,14 +335,13 @@ func (s *Service) Delete(ctx context.Context, actor Actor, id ID, reason string)
 
 // changed is change with a view of the outcome.
 func (s *Service) changed(ctx context.Context, actor Actor, id ID, o changeOptions, decide func(ch *change) error) (View, error) {
-	rec, err := s.change(ctx, actor, id, o, decide)
+	ch, err := s.change(ctx, actor, id, o, decide)
 	if err != nil {
 		return View{}, err
 	}
-	now := s.instant()
-	view, err := s.view(ctx, rec, now, nil)
+	view, err := s.view(ctx, ch.rec, ch.now, nil)
 	if err != nil {
-		return s.plainView(rec, now), nil // the change is made; only look-ups for show failed
+		return s.plainView(ch.rec, ch.now), nil // the change is made; only look-ups for show failed
 	}
 	return view, nil
 }

@@ -128,40 +128,34 @@ func (s *Service) addUnwritten(t *Token) {
 }
 
 // readable finds a token the actor may see and that is not due to be deleted.
-func (s *Service) readable(ctx context.Context, actor Actor, id ID) (*Record, powers, error) {
+func (s *Service) readable(ctx context.Context, actor Actor, id ID, now time.Time) (*Record, error) {
 	if err := actor.check(); err != nil {
-		return nil, powers{}, err
+		return nil, err
 	}
 	pw, err := s.powers(ctx, actor)
 	if err != nil {
-		return nil, pw, err
+		return nil, err
 	}
 	rec, err := s.fresh(ctx, id)
 	if err != nil {
-		return nil, pw, err
+		return nil, err
 	}
 	rules, _ := s.rulesOf(rec.Token.Kind)
-	if !pw.sees(rules, &rec.Token) || s.gone(rec) {
-		return nil, pw, ErrNotFound
+	if purge := rec.Token.PurgeAt(now); !pw.sees(rules, &rec.Token) || !purge.IsZero() && !now.Before(purge) {
+		return nil, ErrNotFound
 	}
-	return rec, pw, nil
-}
-
-// gone reports whether the token is due to be deleted.
-func (s *Service) gone(rec *Record) bool {
-	now := s.instant()
-	at := rec.Token.PurgeAt(now)
-	return !at.IsZero() && !now.Before(at)
+	return rec, nil
 }
 
 // Get returns a token the actor may see. Errors: [ErrNotFound] for all others,
 // [ErrUnavailable].
 func (s *Service) Get(ctx context.Context, actor Actor, id ID) (View, error) {
-	rec, _, err := s.readable(ctx, actor, id)
+	now := s.instant()
+	rec, err := s.readable(ctx, actor, id, now)
 	if err != nil {
 		return View{}, err
 	}
-	return s.view(ctx, rec, s.instant(), nil)
+	return s.view(ctx, rec, now, nil)
 }
 
 // FindBySecret finds one of the tenant's tokens by its value (S1.26): expired,
@@ -179,7 +173,8 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 	if !ok {
 		return View{}, ErrNotFound
 	}
-	rec, _, err := s.readable(ctx, actor, parts.id)
+	now := s.instant()
+	rec, err := s.readable(ctx, actor, parts.id, now)
 	if err != nil {
 		return View{}, err
 	}
@@ -188,7 +183,7 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 	if !primary.matches(&sum, parts.prefix) && !previous.matches(&sum, parts.prefix) {
 		return View{}, ErrNotFound
 	}
-	return s.view(ctx, rec, s.instant(), nil)
+	return s.view(ctx, rec, now, nil)
 }
 
 // History returns a token's events in the order they happened, for as long as
@@ -267,12 +262,13 @@ func (s *Service) Counts(ctx context.Context, actor Actor) (Counts, error) {
 		c.Kinds[kind] = n
 		c.Total += n
 	}
-	for v, err := range s.All(ctx, actor, ListQuery{Suspicious: true, Limit: maxPage}) {
-		if err != nil {
+	w := &walk{s: s, query: query, seen: new(lookups), suspicious: true}
+	for done := false; !done; {
+		var views []View
+		if views, done, err = w.next(ctx, maxPage); err != nil {
 			return Counts{}, err
 		}
-		_ = v
-		c.Suspicious++
+		c.Suspicious += len(views)
 	}
 	return c, nil
 }

@@ -285,7 +285,7 @@ func TestCursor(t *testing.T) {
 	require.Empty(t, must(w.Service.List(t.Context(), zoe, q)).Tokens)
 }
 
-// S1.16, S1.24, S2.23, S2.35, S2.29: what a list and Get say of each token. S1.4,
+// S1.16, S1.24, S2.23, S2.35: what a list and Get say of each token. S1.4,
 // S1.18: its value is not among it.
 func TestListSaysWhatIsKnown(t *testing.T) {
 	t.Parallel()

@@ -19,7 +19,7 @@ import (
 func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequest) (Issued, error) {
 	var secret Secret
 	sum := sumOf(actor.ID, id, req.Overlap)
-	rec, err := s.change(ctx, actor, id, changeOptions{verbRotate, 0, req.Reason}, func(ch *change) error {
+	ch, err := s.change(ctx, actor, id, changeOptions{verbRotate, 0, req.Reason}, func(ch *change) error {
 		secret = Secret{}
 		t := &ch.rec.Token
 		if req.IdempotencyKey != "" && req.IdempotencyKey == ch.rec.RotateKey {
@@ -56,10 +56,9 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 	if err != nil {
 		return Issued{}, err
 	}
-	now := s.instant()
-	view, err := s.view(ctx, rec, now, nil)
+	view, err := s.view(ctx, ch.rec, ch.now, nil)
 	if err != nil {
-		view = s.plainView(rec, now)
+		view = s.plainView(ch.rec, ch.now)
 	}
 	return Issued{Token: view, Secret: secret}, nil
 }

@@ -148,7 +148,7 @@ func (s *Service) Status(ctx context.Context) (ServiceStatus, error) {
 		RunStarted:  s.runStarted.Load(),
 		LastSweep:   microTime(s.lastSweep.Load()),
 		LastFlush:   microTime(s.lastFlush.Load()),
-		PendingUses: int(s.uses.count.Load()),
+		PendingUses: s.uses.pending(),
 		LostUses:    s.uses.lost.Load(),
 	}
 	stats, err := s.store.Stats(ctx, s.instant())

@@ -68,6 +68,23 @@ func (r *recorder) entry(t *Token) *pendingUse {
 	return p
 }
 
+// pending returns how many tokens have uses that are not written.
+func (r *recorder) pending() (n int) {
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		for _, p := range s.entries {
+			p.mu.Lock()
+			if p.count > 0 {
+				n++
+			}
+			p.mu.Unlock()
+		}
+		s.mu.Unlock()
+	}
+	return n
+}
+
 // peek returns what this node knows of a token's use and has not written.
 func (r *recorder) peek(id ID) (Use, bool) {
 	s := r.shard(id)

@@ -113,9 +113,10 @@ func hasControl(s string, lines bool) bool {
 	return false
 }
 
+// isBlank reports that nothing of s can be seen.
 func isBlank(s string) bool {
 	for _, r := range s {
-		if !unicode.IsSpace(r) {
+		if !unicode.IsSpace(r) && !unicode.Is(unicode.Cf, r) {
 			return false
 		}
 	}

@@ -333,6 +333,18 @@ var tenantCalls = []struct {
 		_, err := m.FindBySecret(ctx, a, "damaged")
 		return err
 	}},
+	{"ReportLeak", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.ReportLeak(ctx, a, apitoken.LeakReport{Value: apitoken.NewSecret("damaged")})
+		return err
+	}},
+	{"Bulk", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		for _, err := range m.Bulk(ctx, a, apitoken.BulkRequest{Action: apitoken.BulkRevoke, Kinds: []apitoken.Kind{agent}}) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}},
 	{"ExplainCredential", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
 		_, err := m.Explain(ctx, a, apitoken.ExplainRequest{Verify: apitoken.VerifyRequest{Token: "damaged"}})
 		return err

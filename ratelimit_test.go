@@ -283,7 +283,7 @@ func TestLimiterDisorderRefillsNothing(t *testing.T) {
 }
 
 // P14: keys without end do not grow it, and do not make it search. Not parallel:
-// it measures the heap, which is everybody's.
+// it weighs the heap, to which other tests would add.
 func TestLimiterIsBounded(t *testing.T) {
 	const buckets = 6400
 	l := newLimiting(t, buckets)

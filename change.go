@@ -18,6 +18,7 @@ const (
 	verbDelete  = "delete"
 	verbRotate  = "rotate"
 	verbReuse   = "report reuse"
+	verbLeak    = "report a leak"
 )
 
 // change is one managing call at work on one token: what was read, with what is

@@ -19,6 +19,7 @@ const (
 	verbRotate  = "rotate"
 	verbReuse   = "report reuse"
 	verbReapply = "reapply"
+	verbLeak    = "report a leak"
 )
 
 // change is one managing call at work on one token: what was read, with what is

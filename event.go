@@ -21,6 +21,7 @@ const (
 	EventDeleted  EventType = "token.deleted"
 	EventExpired  EventType = "token.expired"
 	EventReused   EventType = "token.reused" // a value replaced by rotation was presented after its overlap
+	EventLeaked   EventType = "token.leaked" // a value was found where it does not belong; Reason says where
 
 	EventExpiring     EventType = "token.expiring"      // its holders are told before the expiry (S2.33, S3.8)
 	EventOverlapEnded EventType = "token.overlap_ended" // the value before a rotation stopped working

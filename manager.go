@@ -14,6 +14,7 @@ type Manager interface {
 	Verifier
 	Editor
 	Reader
+	Responder
 	Maintainer
 }
 
@@ -52,6 +53,12 @@ type Reader interface {
 	History(ctx context.Context, actor Actor, id ID) iter.Seq2[Event, error]
 	Origins(ctx context.Context, actor Actor) (Settings, error)
 	Explain(ctx context.Context, actor Actor, req ExplainRequest) (Explanation, error)
+}
+
+// Responder acts when values leaked.
+type Responder interface {
+	ReportLeak(ctx context.Context, actor Actor, report LeakReport) (Leak, error)
+	Bulk(ctx context.Context, actor Actor, req BulkRequest) iter.Seq2[BulkProgress, error]
 }
 
 // Maintainer does what time asks for.

@@ -228,10 +228,10 @@ func TestPlanPurgesWhatIsLocked(t *testing.T) {
 			if gone(tc.want) {
 				at := tc.want[len(tc.want)-1].At
 				require.Equal(t, at, purge)
-				scan := apitoken.Scan{AnyTenant: true, AllKinds: true, Now: at.Add(-1)}
-				require.True(t, scan.Matches(&before.Token))
-				scan.Now = at
-				require.False(t, scan.Matches(&before.Token))
+				query := apitoken.StoreQuery{AnyTenant: true, AllKinds: true, Now: at.Add(-1)}
+				require.True(t, query.Matches(&before.Token))
+				query.Now = at
+				require.False(t, query.Matches(&before.Token))
 			}
 		})
 	}

@@ -45,13 +45,13 @@ type Reapplied struct {
 // [ErrUnavailable].
 func (s *Service) Reapply(ctx context.Context, actor Actor, req ReapplyRequest) iter.Seq2[Reapplied, error] {
 	return func(yield func(Reapplied, error) bool) {
-		scan, err := s.reapplyScan(ctx, actor, &req)
+		query, err := s.reapplyQuery(ctx, actor, &req)
 		if err != nil {
 			yield(Reapplied{}, err)
 			return
 		}
 		for {
-			recs, err := s.store.List(ctx, scan)
+			recs, err := s.store.List(ctx, query)
 			if err != nil {
 				yield(Reapplied{}, outage("store", err))
 				return
@@ -73,30 +73,30 @@ func (s *Service) Reapply(ctx context.Context, actor Actor, req ReapplyRequest) 
 					return
 				}
 			}
-			if len(recs) < scan.Limit {
+			if len(recs) < query.Limit {
 				return
 			}
-			last := PositionOf(&recs[len(recs)-1].Token, scan.Sort, scan.Now)
-			scan.After = &last
+			last := PositionOf(&recs[len(recs)-1].Token, query.Sort, query.Now)
+			query.After = &last
 		}
 	}
 }
 
-func (s *Service) reapplyScan(ctx context.Context, actor Actor, req *ReapplyRequest) (Scan, error) {
-	scan, err := s.scan(ctx, actor)
+func (s *Service) reapplyQuery(ctx context.Context, actor Actor, req *ReapplyRequest) (StoreQuery, error) {
+	query, err := s.query(ctx, actor)
 	if err != nil {
-		return scan, err
+		return query, err
 	}
 	if !actor.system {
-		return scan, mayNot("the terms of existing tokens are the host's to change: use a System actor")
+		return query, mayNot("the terms of existing tokens are the host's to change: use a System actor")
 	}
 	var f faults
 	if _, known := s.kinds[req.Kind]; !known {
 		f.add("kind", "%q is not in Options.Kinds: use one of %v", clip(string(req.Kind)), s.kindNames())
 	}
 	f.text("reason", req.Reason, maxReason, true)
-	scan.OnlyKinds, scan.Sort, scan.Limit = []Kind{req.Kind}, SortCreated, maxPage
-	return scan, f.join()
+	query.OnlyKinds, query.Sort, query.Limit = []Kind{req.Kind}, SortCreated, maxPage
+	return query, f.join()
 }
 
 // reapplyOne reports what the present terms mean for a token, and writes them if

@@ -22,6 +22,8 @@ const (
 	EventExpired  EventType = "token.expired"
 	EventReused   EventType = "token.reused" // a value replaced by rotation was presented after its overlap
 	EventOrigins  EventType = "tenant.origins_edited"
+
+	EventLegacyEnded EventType = "token.legacy_ended" // an older ID and secret stopped working, other than by rotation
 )
 
 // EventCategory is the category of every event (S1.30).

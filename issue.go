@@ -217,6 +217,7 @@ func (s *Service) assignAgent(ctx context.Context, r *kindRules, req *IssueReque
 	}
 	t.Agent = req.Agent
 	t.Grant = Grant{Permissions: s.closed(kind.Permissions).Names()}
+	t.Terms.RevokeOnDeactivation = kind.RevokeOnDeactivation
 	return nil
 }
 

@@ -143,6 +143,10 @@ const (
 // AgentKind is what agents of a kind get.
 type AgentKind struct {
 	Permissions []string
+	// RevokeOnDeactivation: [Service.AgentChanged] revokes the token when the agent
+	// is deactivated or unregistered (S1.28). Otherwise it is only refused, and can
+	// be revoked by hand. What it was at issue counts.
+	RevokeOnDeactivation bool
 }
 
 // Recipients say who is told of an event; they are combined with |.
@@ -317,4 +321,6 @@ var defaultMessages = map[EventType]string{
 	EventExpired:  "API Token expired",
 	EventReused:   "API Token used with a replaced value",
 	EventOrigins:  "Trusted origins changed",
+
+	EventLegacyEnded: "API Token's older credential ended",
 }

@@ -41,8 +41,13 @@ const (
 	CauseByHand  Cause = "by_hand" // a person or a job asked for it
 	CauseExpired Cause = "expired" // the expiry was reached (S3.7)
 	CauseIdle    Cause = "idle"    // unused for its kind's idle time (S1.11)
-	CauseOwner   Cause = "owner"   // its owner was disabled (S3.16)
-	CauseReuse   Cause = "reuse"   // a value replaced by rotation was presented
+	CauseOwner   Cause = "owner"   // its owner was disabled (S3.16) or deleted
+	CauseAgent   Cause = "agent"   // its agent was deactivated or unregistered (S1.28)
+	// CauseReplaced: its agent was activated and got a new token (S1.13).
+	CauseReplaced Cause = "replaced"
+	// CauseForced: taken by [Service.DangerouslyRevokeActiveAgent].
+	CauseForced Cause = "forced"
+	CauseReuse  Cause = "reuse" // a value replaced by rotation was presented
 )
 
 // Status is what a token is at an instant, for lists and their 'status' column.
@@ -118,6 +123,8 @@ type Terms struct {
 	Interval    time.Duration // a use counts until the end of the interval it falls into
 	AfterExpiry AfterExpiry   // what follows ExpiresAt
 	Purge       time.Duration // deleted this long after it was disabled (S3.14)
+
+	RevokeOnDeactivation bool // revoked when its agent is deactivated or unregistered (S1.28)
 }
 
 // Usage is what is known of a token's use (S1.16). It is written late, by the

@@ -225,16 +225,21 @@ func (s *Service) activate(ctx context.Context, pw *powers, r *kindRules, c *Age
 		return Issued{}, err
 	}
 	next.rec.IdempotencyKey = key
+	var latest *Record
 	if len(all) > 0 {
-		next.rec.takeOver(all[len(all)-1])
+		latest = all[len(all)-1]
 	}
-	secret := next.rec.newValue(r.prefix)
-	next.note(EventCreated, "")
-	next.seal(1)
 	old, err := s.retire(ctx, pw, all, c.Reason)
 	if err != nil {
 		return Issued{}, err
 	}
+	if old != nil && old.rec.Token.ID == latest.Token.ID {
+		latest = old.rec // read again since, and guarded
+	}
+	next.rec.takeOver(latest)
+	secret := next.rec.newValue(r.prefix)
+	next.note(EventCreated, "")
+	next.seal(1)
 	if err := s.replace(ctx, next, old); err != nil {
 		return Issued{}, err
 	}
@@ -248,6 +253,9 @@ func (s *Service) activate(ctx context.Context, pw *powers, r *kindRules, c *Age
 // takeOver gives a new record what people set on the one before: an address list
 // must not be lost because the agent was activated again.
 func (rec *Record) takeOver(before *Record) {
+	if before == nil {
+		return
+	}
 	t, b := &rec.Token, before.Token.clone()
 	t.Name, t.Description, t.Metadata = b.Name, b.Description, b.Metadata
 	t.Networks, t.Origins, t.Share = b.Networks, b.Origins, b.Share

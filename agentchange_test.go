@@ -308,6 +308,66 @@ func TestAgentActivationCannotBeBlocked(t *testing.T) {
 	require.ErrorContains(t, err, "control characters")
 }
 
+// A change that comes again, late, leaves alone what the agent got since. The same
+// ChangeID of another agent is another change.
+func TestAgentActivationReportedLate(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.activate("a1")
+	w.issue(agent)
+	w.issue(agent)
+	before := w.dump()
+	_, err := w.report(apitoken.AgentActivated, "a1")
+	require.ErrorAs(t, err, new(*apitoken.AlreadyIssuedError))
+	require.Equal(t, before, w.dump())
+	w.Agents.Set("acme", "rob", registered("sensor", true))
+	robs := must(w.Service.AgentChanged(t.Context(), system, apitoken.AgentChange{Agent: "rob", What: apitoken.AgentActivated, ChangeID: "a1"}))
+	require.Equal(t, "rob", w.Verify(robs.Issued.Secret).Agent)
+	require.NoError(t, w.verify(first.Secret))
+}
+
+// A token that is due to be deleted is not found, but its change made it: reported
+// again it makes none, until the token is deleted.
+func TestAgentActivationOfATokenDueToBeDeleted(t *testing.T) {
+	t.Parallel()
+	for _, swept := range []bool{false, true} {
+		w := newWorld(t, with(agent, func(p *apitoken.Policy) { p.Purge = week }))
+		old := w.activate("a1").Token.ID
+		w.Agents.SetActive("acme", "bot", false)
+		must(w.Service.Disable(t.Context(), ann, old, ""))
+		w.Agents.SetActive("acme", "bot", true)
+		w.Clock.Advance(week)
+		if swept {
+			w.between("Create", func() { require.Equal(t, 1, w.sweep().Purged) })
+			require.NoError(t, w.verify(w.activate("a1").Secret))
+			continue
+		}
+		var already *apitoken.AlreadyIssuedError
+		_, err := w.report(apitoken.AgentActivated, "a1")
+		require.ErrorAs(t, err, &already)
+		require.Equal(t, old, already.Token.ID)
+	}
+}
+
+// A token that looks idle and was used on another node is not written as idle: it
+// is replaced as any other.
+func TestRaceAgentReplacesAUsedToken(t *testing.T) {
+	t.Parallel()
+	for range forced {
+		w := newWorld(t)
+		other := w.Node()
+		old := w.activate("a1")
+		w.Clock.Advance(30*day - 10*time.Minute)
+		must(other.Verify(t.Context(), apitoken.VerifyRequest{Token: old.Secret.Reveal()}))
+		w.Clock.Advance(30 * time.Minute)
+		w.between("Get", func() { require.NoError(t, other.Flush(t.Context())) })
+		fresh := w.activate("a2")
+		w.Store.On(nil)
+		require.NoError(t, w.verify(fresh.Secret))
+		require.Equal(t, apitoken.CauseReplaced, w.stored(old.Token.ID).Token.Cause)
+	}
+}
+
 // S1.28: only the forced revoke takes the token of an active agent, and its event
 // says so. It does not depend on the directory.
 func TestDangerouslyRevokeActiveAgent(t *testing.T) {
@@ -437,6 +497,10 @@ func TestRaceAgentReplacement(t *testing.T) {
 						require.ErrorIs(t, w.verify(fresh.Secret), apitoken.ErrNetwork)
 						continue
 					}
+					if name == "forced revoke" {
+						tok := w.stored(old.Token.ID).Token
+						require.Equal(t, []any{apitoken.CauseForced, int64(2)}, []any{tok.Cause, tok.Version}, "what is revoked stays as it is")
+					}
 					require.NoError(t, w.verify(fresh.Secret))
 				}
 			})
@@ -546,6 +610,9 @@ func TestAgentActivationOutages(t *testing.T) {
 				})
 				report, err := w.report(apitoken.AgentActivated, "a1")
 				w.Store.On(nil)
+				if how == "lose" && (calls[n] == "Create" || calls[n] == "Replace" || calls[n] == "Swap") {
+					require.NoError(t, err, "its own mark tells that it took effect")
+				}
 				settle(w, report.Issued, err)
 			}
 		}

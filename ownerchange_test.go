@@ -384,6 +384,7 @@ func TestOwnerChangedOutages(t *testing.T) {
 			w.Store.Reset()
 			oneFamily(t, err, apitoken.ErrUnavailable)
 			require.Len(t, done.Changed, 1, "it stops where the context ends")
+			require.Empty(t, done.Failed)
 			require.NoError(t, report(w))
 			require.Equal(t, want, outcome(w))
 		})

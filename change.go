@@ -39,6 +39,8 @@ type change struct {
 	events  []Event
 	dirty   bool // rec differs from what is stored
 	deleted bool // delete instead of swap
+
+	idleWait time.Duration // how much later than due an idle token is revoked
 }
 
 type changeOptions struct {
@@ -82,6 +84,9 @@ func (s *Service) changeAs(ctx context.Context, pw *powers, id ID, o changeOptio
 			return nil, ErrVersion
 		}
 		if err := pw.may(o.verb, ch.rules, &ch.rec.Token); err != nil {
+			return nil, err
+		}
+		if err := ch.strengthens(o.verb); err != nil {
 			return nil, err
 		}
 		err = decide(ch)
@@ -141,6 +146,9 @@ func (ch *change) fold() bool {
 			return true
 		}
 		if st.what == EventRevoked {
+			if ch.now.Before(st.at.Add(ch.idleWait)) {
+				return false
+			}
 			ch.guard = Guard{NotUsedAfter: recorded, NeverUsed: recorded.IsZero()}
 		}
 		cause := st.apply(ch.rec)
@@ -243,7 +251,7 @@ func (ch *change) editable(verb string) error {
 	if !ch.known {
 		return &StateError{Verb: verb, Status: t.StatusAt(ch.now), Why: "no policy is configured for kind " + string(t.Kind) + ": add it to Options.Kinds"}
 	}
-	switch status := t.StatusAt(ch.now); {
+	switch status := t.StatusAt(ch.rec.notBefore(ch.now)); {
 	case status == StatusRevoked:
 		return &StateError{Verb: verb, Status: status, Why: "the token is revoked for good: issue a new one"}
 	case status == StatusExpired:

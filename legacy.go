@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"unicode/utf8"
 )
 
 // legacyTag keeps these digests apart from those of token strings.
@@ -27,12 +28,18 @@ func (f *faults) checkLegacy(cred LegacyCredential, r *kindRules) {
 		f.add("legacy", "tokens of kind %q take no older credential: use a kind whose policy has Legacy", r.kind)
 		return
 	}
-	if cred.ID == "" || len(cred.ID) > maxLegacyID || hasControl(cred.ID, false) {
-		f.add("legacy.id", "needs 1 to %d bytes without control characters", maxLegacyID)
+	if !validLegacyID(cred.ID) {
+		f.add("legacy.id", "needs 1 to %d bytes of UTF-8 without control characters", maxLegacyID)
 	}
 	if n := len(cred.Secret.Reveal()); n < minLegacySecret || n > maxLegacySecret {
 		f.add("legacy.secret", "has %d bytes: %d to %d are possible; a shorter secret could be guessed, so issue a new token instead", n, minLegacySecret, maxLegacySecret)
 	}
+}
+
+// validLegacyID keeps away from the store what it cannot hold: a database refuses
+// such text with an error, which would be an outage.
+func validLegacyID(id string) bool {
+	return id != "" && len(id) <= maxLegacyID && utf8.ValidString(id) && !hasControl(id, false)
 }
 
 // identifyLegacy finds the token of an ID and secret of an older kind. The two
@@ -42,7 +49,7 @@ func (s *Service) identifyLegacy(ctx context.Context, req *VerifyRequest, found 
 	if id == "" || secret == "" {
 		return ErrNoCredential
 	}
-	if len(id) > maxLegacyID || len(secret) < minLegacySecret || len(secret) > maxLegacySecret {
+	if !validLegacyID(id) || len(secret) < minLegacySecret || len(secret) > maxLegacySecret {
 		return ErrMalformedToken
 	}
 	now := s.now()

@@ -43,6 +43,15 @@ func (t *Token) idle(now time.Time) bool {
 	return !at.IsZero() && !now.Before(at)
 }
 
+// notBefore is now, or the expiry if what follows it was written already: a clock
+// that steps back un-expires nothing.
+func (rec *Record) notBefore(now time.Time) time.Time {
+	if rec.ExpiryDone && now.Before(rec.Token.ExpiresAt) {
+		return rec.Token.ExpiresAt
+	}
+	return now
+}
+
 // EndsAt returns when the token will stop working by time alone: its expiry or
 // the end of its idle time, whichever comes first; zero = never.
 func (t *Token) EndsAt(now time.Time) time.Time { return earliest(t.ExpiresAt, t.IdleAt(now)) }
@@ -212,7 +221,9 @@ func (s *Service) Extend(ctx context.Context, actor Actor, id ID, req ExtendRequ
 }
 
 // Disable stops a token at once, until Enable (S3.13). A token that is disabled
-// already stays as it is, with its cause and its time. An active agent's token
+// already stays as it is, with its cause and its time. It is a pause: who may
+// enable the token, as a rule its owner, can end it, so Revoke what must stay
+// stopped. An active agent's token
 // is not disabled: deactivate the agent.
 //
 // Errors: [ErrNotFound], [ErrForbidden], [ErrConflict] ([StateError]),
@@ -271,7 +282,7 @@ func (ch *change) newExpiry(e Expiry) (time.Time, error) {
 	switch {
 	case ch.rules.EnableNeedsExpiry && (e.IsZero() || e.how == expiryNever):
 		return time.Time{}, fieldErr("expiry", "enabling a %s token needs a new expiry: give a date or an instant to come", ch.rules.kind)
-	case e.IsZero() && ch.rec.Token.Expired(ch.now):
+	case e.IsZero() && ch.rec.Token.Expired(ch.rec.notBefore(ch.now)):
 		return time.Time{}, fieldErr("expiry", "the present one has passed: give a new one")
 	case e.IsZero():
 		return ch.rec.Token.ExpiresAt, nil

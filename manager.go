@@ -80,7 +80,7 @@ type Actor struct {
 	// checked where a Policy names roles or permissions, and no actor can grant
 	// more than Permissions together with what the Catalog says of Roles. Both
 	// nil = ask Options.Owners; with neither, the actor has no permissions to
-	// grant.
+	// grant. Where Owners is set, what it says bounds both.
 	Roles       []string
 	Permissions []string
 	RequestID   string     // for the audit event
@@ -92,6 +92,7 @@ type Actor struct {
 	ceiling     *Permissions // of an actor that is itself a token
 	resources   *Resources   // likewise
 	token       ID           // likewise
+	principal   *Principal   // likewise, as it was when the request was verified
 }
 
 // System returns the actor of the host's own jobs in a tenant: it passes role

@@ -96,7 +96,7 @@ func (s *Service) OwnerChanged(ctx context.Context, actor Actor, what OwnerChang
 
 // ownerDeactivated disables an active token where its kind says so.
 func (ch *change) ownerDeactivated() bool {
-	if ch.rules.OwnerInactive != OwnerDisables || ch.rec.Token.StatusAt(ch.now) != StatusActive {
+	if ch.rules.OwnerInactive != OwnerDisables || ch.rec.Token.StatusAt(ch.rec.notBefore(ch.now)) != StatusActive {
 		return false
 	}
 	ch.setState(StateDisabled, CauseOwner)

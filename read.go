@@ -9,11 +9,13 @@ import (
 	"iter"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 const (
 	defaultPage = 50
 	maxPage     = 500
+	maxCursor   = 4096 // bytes; more is not read
 )
 
 func isConflict(err error) bool { return errors.Is(err, ErrConflict) }
@@ -27,6 +29,7 @@ type lookups struct {
 
 // plainView is what the record alone tells.
 func (s *Service) plainView(rec *Record, now time.Time) View {
+	now = rec.notBefore(now)
 	t := rec.Token.clone()
 	s.addUnwritten(&t)
 	_, known := s.rulesOf(t.Kind)
@@ -119,7 +122,7 @@ func (s *Service) addUnwritten(t *Token) {
 	if u, ok := s.uses.peek(t.ID); ok {
 		t.Usage.Uses += u.Count
 		if u.LastUsed.After(t.Usage.LastUsed) {
-			t.Usage.LastUsed, t.Usage.Address, t.Usage.Networks = u.LastUsed, u.Address, u.Networks
+			t.Usage.LastUsed, t.Usage.Address, t.Usage.Networks = u.LastUsed, u.Address, slices.Clone(u.Networks)
 		}
 		if u.Legacy.After(t.Usage.Legacy) {
 			t.Usage.Legacy = u.Legacy
@@ -262,7 +265,7 @@ func (s *Service) Counts(ctx context.Context, actor Actor) (Counts, error) {
 		c.Kinds[kind] = n
 		c.Total += n
 	}
-	w := &walk{s: s, scan: scan, seen: new(lookups), suspicious: true}
+	w := &walk{s: s, now: scan.Now, scan: scan, seen: new(lookups), suspicious: true}
 	for done := false; !done; {
 		var views []View
 		if views, done, err = w.next(ctx, maxPage); err != nil {
@@ -320,6 +323,13 @@ func (s *Service) List(ctx context.Context, actor Actor, q ListQuery) (Page, err
 	if q.Status != "" && !slices.Contains(statusFilters, q.Status) {
 		f.add("status", "%q cannot be asked for: use one of %v", clip(string(q.Status)), statusFilters)
 	}
+	f.identifier("owner", q.Owner)
+	f.identifier("agent", q.Agent)
+	f.identifier("creator", q.Creator)
+	f.identifier("meta_key", q.MetaKey)
+	if len(q.MetaValue) > maxMetadataBytes || !utf8.ValidString(q.MetaValue) {
+		f.add("meta_value", "is no UTF-8 of at most %d bytes", maxMetadataBytes)
+	}
 	cur, err := decodeCursor(q)
 	f.addErr(err)
 	if err := f.join(); err != nil {
@@ -329,13 +339,14 @@ func (s *Service) List(ctx context.Context, actor Actor, q ListQuery) (Page, err
 	if err != nil {
 		return Page{}, err
 	}
+	now := scan.Now
 	scan.OnlyKinds, scan.Owner, scan.Agent, scan.Creator = q.Kinds, q.Owner, q.Agent, q.Creator
 	scan.Status, scan.MetaKey, scan.MetaValue = q.Status, q.MetaKey, q.MetaValue
 	scan.Sort, scan.Desc = q.Sort, q.Desc
 	if !cur.Now.IsZero() {
 		scan.Now = cur.Now // so that states do not shift between pages
 	}
-	w := &walk{s: s, scan: scan, seen: new(lookups), phase: cur.Phase, after: cur.After, suspicious: q.Suspicious}
+	w := &walk{s: s, now: now, scan: scan, seen: new(lookups), phase: cur.Phase, after: cur.After, suspicious: q.Suspicious}
 	var page Page
 	for len(page.Tokens) < limit {
 		views, done, err := w.next(ctx, limit-len(page.Tokens))
@@ -384,6 +395,7 @@ var (
 // their own.
 type walk struct {
 	s          *Service
+	now        time.Time // scan.Now is the first page's
 	scan       Scan
 	seen       *lookups
 	suspicious bool
@@ -440,6 +452,9 @@ func (w *walk) next(ctx context.Context, limit int) ([]View, bool, error) {
 		}
 		pos := PositionOf(&rec.Token, scan.Sort, scan.Now)
 		w.after = &pos
+		if at := rec.Token.PurgeAt(w.now); !at.IsZero() && !w.now.Before(at) {
+			continue // gone since the first page
+		}
 		if phase == phaseAll || v.Suspicious == (phase == phaseYellow) {
 			views = append(views, v)
 		}
@@ -477,11 +492,11 @@ func decodeCursor(q ListQuery) (cursor, error) {
 		return cursor{}, nil
 	}
 	var c cursor
-	b, err := base64.RawURLEncoding.DecodeString(q.Cursor)
+	b, err := base64.RawURLEncoding.DecodeString(q.Cursor[:min(len(q.Cursor), maxCursor)])
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	if err != nil || c.Now.IsZero() || c.Phase < 0 || len(q.Cursor) > 4096 {
+	if err != nil || c.Now.IsZero() || c.Phase < 0 || len(q.Cursor) > maxCursor {
 		return cursor{}, fieldErr("cursor", "cannot be read: take Page.Next of the page before as it is")
 	}
 	if !slices.Equal(c.Query, q.sum()) {

@@ -147,8 +147,8 @@ type Record struct {
 	Legacy Slot
 
 	// IdempotencyKey of the Issue that made the token, unique within its tenant
-	// ("" = none), RotateKey that of the last Rotate; the sums are of the
-	// requests, so that a key repeated with another request is noticed.
+	// ("" = none), RotateKey that of the last Rotate that had one; the sums are of
+	// the requests, so that a key repeated with another request is noticed.
 	IdempotencyKey string
 	IssueSum       []byte
 	RotateKey      string

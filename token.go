@@ -176,6 +176,9 @@ func (r Resources) hasAll(groups []string) bool {
 	return true
 }
 
+// covers reports whether r has all that q has.
+func (r Resources) covers(q Resources) bool { return r.All || !q.All && r.hasAll(q.Groups) }
+
 // within returns the groups that are in both.
 func (r Resources) within(limit Resources) Resources {
 	switch {

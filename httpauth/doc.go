@@ -9,7 +9,8 @@
 // Every layer has the one shape func(http.Handler) http.Handler and they nest in
 // any order. The outermost layer that a request meets verifies it; the layers
 // inside of it only add what they ask for, so a request is verified, and counted
-// as a use, once.
+// as a use, once. Layers of two Auths know nothing of each other: each verifies,
+// and counts.
 //
 // # What is read
 //

@@ -80,7 +80,7 @@ func (s checkThenWrite) Swap(ctx context.Context, rec *apitoken.Record, g apitok
 		runtime.Gosched()
 	}
 	for {
-		err := saveRow{s.Store}.Swap(ctx, rec, apitoken.Guard{}, events)
+		err := saveRow(s).Swap(ctx, rec, apitoken.Guard{}, events)
 		if !errors.Is(err, apitoken.ErrConflict) {
 			return err
 		}

@@ -1,0 +1,18 @@
+module github.com/tokenry/apitoken/mailnotify
+
+go 1.26.0
+
+require (
+	github.com/stretchr/testify v1.12.1
+	github.com/tokenry/apitoken v0.0.0
+	github.com/wneessen/go-mail v0.8.1
+)
+
+require (
+	go.yaml.in/yaml/v3 v3.0.5 // indirect
+	golang.org/x/crypto v0.54.0 // indirect
+	golang.org/x/text v0.40.0 // indirect
+	golang.org/x/time v0.16.0 // indirect
+)
+
+replace github.com/tokenry/apitoken => ../

@@ -277,8 +277,8 @@ func (s *Service) retire(ctx context.Context, pw *powers, all []*Record, reason 
 				return nil, err
 			}
 			last.revoke(CauseReplaced)
-			if !last.dirty {
-				return nil, nil
+			if !last.dirty { // revoked meanwhile, perhaps because there is another new one
+				return nil, errAgain
 			}
 			return last, nil
 		}

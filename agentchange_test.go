@@ -448,6 +448,28 @@ func TestRaceAgentActivated(t *testing.T) {
 	}
 }
 
+// Two activations, each with its own report, at once: the token of the one that is
+// slower replaces that of the other.
+func TestRaceAgentActivatedTwice(t *testing.T) {
+	t.Parallel()
+	for _, call := range []string{"List", "Get"} {
+		for range forced {
+			w := newWorld(t)
+			other := w.Node()
+			w.activate("a0")
+			var faster apitoken.Issued
+			w.between(call, func() {
+				faster = must(other.AgentChanged(t.Context(), system, apitoken.AgentChange{Agent: "bot", What: apitoken.AgentActivated, ChangeID: "a1"})).Issued
+			})
+			slower := w.activate("a2")
+			w.Store.On(nil)
+			require.NoError(t, w.verify(slower.Secret))
+			require.ErrorIs(t, w.verify(faster.Secret), apitoken.ErrRevoked)
+			require.Len(t, must(w.Service.List(t.Context(), ann, apitoken.ListQuery{Agent: "bot", Status: apitoken.StatusActive})).Tokens, 1)
+		}
+	}
+}
+
 // oneAgentToken demands that one token works, and one was replaced if there was
 // one, each with its events once.
 func (w *world) oneAgentToken(had bool) {

@@ -91,7 +91,7 @@ func (s *Service) AgentChanged(ctx context.Context, actor Actor, what AgentChang
 		issued, err := s.activated(ctx, &pw, rules, &what, reg)
 		return AgentReport{Issued: issued}, err
 	}
-	report, err := s.changeEach(ctx, &pw, Scan{Agent: what.Agent}, changeOptions{verb: verbRevoke, reason: what.Reason}, func(ch *change) (bool, error) {
+	report, err := s.changeEach(ctx, &pw, StoreQuery{Agent: what.Agent}, changeOptions{verb: verbRevoke, reason: what.Reason}, func(ch *change) (bool, error) {
 		if !ch.rec.Token.Terms.RevokeOnDeactivation {
 			return false, nil
 		}
@@ -101,7 +101,7 @@ func (s *Service) AgentChanged(ctx context.Context, actor Actor, what AgentChang
 		if err != nil || why != "" {
 			return false, err
 		}
-		return ch.revoke(CauseAgent), nil
+		return ch.end(CauseAgent), nil
 	})
 	return AgentReport{ChangeReport: report}, err
 }
@@ -121,7 +121,7 @@ func (s *Service) DangerouslyRevokeActiveAgent(ctx context.Context, actor Actor,
 		case isBlank(reason):
 			return fieldErr("reason", "is required: say why an active agent loses its token")
 		}
-		ch.revoke(CauseForced)
+		ch.end(CauseForced)
 		return nil
 	})
 	return err
@@ -208,7 +208,7 @@ var errAgain = errors.New("apitoken: changed meanwhile")
 func (s *Service) activate(ctx context.Context, pw *powers, r *kindRules, c *AgentChange, req *IssueRequest) (Issued, error) {
 	key := c.key(r.kind)
 	var all []*Record
-	err := s.each(ctx, pw, Scan{Agent: c.Agent, OnlyKinds: []Kind{r.kind}}, func(rec *Record) error {
+	err := s.each(ctx, pw, StoreQuery{Agent: c.Agent, OnlyKinds: []Kind{r.kind}}, func(rec *Record) error {
 		all = append(all, rec)
 		return nil
 	})
@@ -276,14 +276,14 @@ func (s *Service) retire(ctx context.Context, pw *powers, all []*Record, reason 
 			if err != nil {
 				return nil, err
 			}
-			last.revoke(CauseReplaced)
+			last.end(CauseReplaced)
 			if !last.dirty { // revoked meanwhile, perhaps because there is another new one
 				return nil, errAgain
 			}
 			return last, nil
 		}
 		_, err := s.changeAs(ctx, pw, rec.Token.ID, o, nil, func(ch *change) error {
-			ch.revoke(CauseReplaced)
+			ch.end(CauseReplaced)
 			return nil
 		})
 		if err != nil && !errors.Is(err, ErrNotFound) {

@@ -18,6 +18,7 @@ const (
 	verbDelete  = "delete"
 	verbRotate  = "rotate"
 	verbReuse   = "report reuse"
+	verbLeak    = "report a leak"
 	verbIssue   = "issue"
 
 	verbEndLegacy = "end the older credential"

@@ -37,7 +37,7 @@ func TestOneInstantPerOperation(t *testing.T) {
 	}
 	for _, call := range tenantCalls {
 		switch call.name {
-		case "Origins", "FindBySecret", "ExplainCredential":
+		case "Origins", "FindBySecret", "ReportLeak", "ExplainCredential":
 		default:
 			once(call.name, func() error { return call.do(t.Context(), w.Service, ann) })
 		}
@@ -49,6 +49,11 @@ func TestOneInstantPerOperation(t *testing.T) {
 		return err
 	})
 	once("Recheck", func() error { _, err := w.Service.Recheck(t.Context(), p); return err })
+	leaked := w.issue(shared)
+	once("ReportLeak", func() error {
+		_, err := w.Service.ReportLeak(t.Context(), ann, apitoken.LeakReport{Value: leaked.Secret})
+		return err
+	})
 	once("FindBySecret", func() error {
 		_, err := w.Service.FindBySecret(t.Context(), ann, issued.Secret.Reveal())
 		return err

@@ -229,20 +229,22 @@ func (s *Service) Extend(ctx context.Context, actor Actor, id ID, req ExtendRequ
 // Errors: [ErrNotFound], [ErrForbidden], [ErrConflict] ([StateError]),
 // [ErrInvalid] (field "reason"), [ErrUnavailable].
 func (s *Service) Disable(ctx context.Context, actor Actor, id ID, reason string) (View, error) {
-	return s.changed(ctx, actor, id, changeOptions{verb: verbDisable, reason: reason}, func(ch *change) error {
-		if ch.rec.Token.State == StateDisabled {
-			return nil
-		}
-		if err := ch.editable(verbDisable); err != nil {
-			return err
-		}
-		if err := ch.agentInactive(ctx, verbDisable); err != nil {
-			return err
-		}
-		ch.setState(StateDisabled, CauseByHand)
-		ch.note(EventDisabled, CauseByHand)
+	return s.changed(ctx, actor, id, changeOptions{verb: verbDisable, reason: reason}, func(ch *change) error { return ch.disable(ctx) })
+}
+
+func (ch *change) disable(ctx context.Context) error {
+	if ch.rec.Token.State == StateDisabled {
 		return nil
-	})
+	}
+	if err := ch.editable(verbDisable); err != nil {
+		return err
+	}
+	if err := ch.agentInactive(ctx, verbDisable); err != nil {
+		return err
+	}
+	ch.setState(StateDisabled, CauseByHand)
+	ch.note(EventDisabled, CauseByHand)
+	return nil
 }
 
 // Enable makes a disabled token work again, with a new expiry where its kind
@@ -314,18 +316,20 @@ func (s *Service) ownerMayHave(ctx context.Context, ch *change) error {
 // Errors: [ErrNotFound], [ErrConflict] ([StateError]), [ErrInvalid] (field
 // "reason"), [ErrUnavailable]: repeat the call.
 func (s *Service) Revoke(ctx context.Context, actor Actor, id ID, reason string) error {
-	_, err := s.change(ctx, actor, id, changeOptions{verb: verbRevoke, reason: reason}, func(ch *change) error {
-		if ch.rec.Token.State == StateRevoked {
-			return nil
-		}
-		if err := ch.agentInactive(ctx, verbRevoke); err != nil {
-			return err
-		}
-		ch.setState(StateRevoked, CauseByHand)
-		ch.note(EventRevoked, CauseByHand)
-		return nil
-	})
+	_, err := s.change(ctx, actor, id, changeOptions{verb: verbRevoke, reason: reason}, func(ch *change) error { return ch.revoke(ctx) })
 	return err
+}
+
+func (ch *change) revoke(ctx context.Context) error {
+	if ch.rec.Token.State == StateRevoked {
+		return nil
+	}
+	if err := ch.agentInactive(ctx, verbRevoke); err != nil {
+		return err
+	}
+	ch.setState(StateRevoked, CauseByHand)
+	ch.note(EventRevoked, CauseByHand)
+	return nil
 }
 
 // Delete removes a token in any state; its events stay. An active agent's token

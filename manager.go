@@ -15,6 +15,7 @@ type Manager interface {
 	Editor
 	Reader
 	Follower
+	Responder
 	Maintainer
 }
 
@@ -60,6 +61,12 @@ type Follower interface {
 	OwnerChanged(ctx context.Context, actor Actor, change OwnerChange) (ChangeReport, error)
 	AgentChanged(ctx context.Context, actor Actor, change AgentChange) (AgentReport, error)
 	DangerouslyRevokeActiveAgent(ctx context.Context, actor Actor, id ID, reason string) error
+}
+
+// Responder acts when values leaked.
+type Responder interface {
+	ReportLeak(ctx context.Context, actor Actor, report LeakReport) (Leak, error)
+	Bulk(ctx context.Context, actor Actor, req BulkRequest) iter.Seq2[BulkProgress, error]
 }
 
 // Maintainer does what time asks for.

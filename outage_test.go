@@ -36,7 +36,7 @@ func outageCases() []outageCase {
 		}})
 	}
 	for _, c := range tenantCalls {
-		if c.name != "FindBySecret" && c.name != "ExplainCredential" { // which end before they ask anybody, see below
+		if c.name != "FindBySecret" && c.name != "ReportLeak" && c.name != "ExplainCredential" { // which end before they ask anybody, see below
 			all = append(all, outageCase{c.name, func(ctx context.Context, w *outageWorld, _ apitoken.Issued) error { return c.do(ctx, w.Service, ann) }})
 		}
 	}
@@ -66,6 +66,16 @@ func outageCases() []outageCase {
 		outageCase{"Rotate with a known key", func(ctx context.Context, w *outageWorld, _ apitoken.Issued) error {
 			_, err := w.Service.Rotate(ctx, ann, w.rotated, apitoken.RotateRequest{IdempotencyKey: "k"})
 			return err
+		}},
+		outageCase{"ReportLeak", func(ctx context.Context, w *outageWorld, i apitoken.Issued) error {
+			_, err := w.Service.ReportLeak(ctx, ann, apitoken.LeakReport{Value: i.Secret, Where: "a ticket"})
+			return err
+		}},
+		outageCase{"Bulk", func(ctx context.Context, w *outageWorld, _ apitoken.Issued) error {
+			for _, err := range w.Service.Bulk(ctx, ann, apitoken.BulkRequest{Action: apitoken.BulkDisable, Kinds: []apitoken.Kind{plain}}) {
+				return err // there is one such token, so one batch
+			}
+			return nil
 		}},
 		outageCase{"FindBySecret", func(ctx context.Context, w *outageWorld, i apitoken.Issued) error {
 			_, err := w.Service.FindBySecret(ctx, ann, i.Secret.Reveal())

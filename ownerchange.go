@@ -91,7 +91,7 @@ func (s *Service) OwnerChanged(ctx context.Context, actor Actor, what OwnerChang
 			return ChangeReport{}, &StateError{Verb: o.verb, Why: "Options.Owners says that the user is active: report the change when it is in effect"}
 		}
 	}
-	return s.changeEach(ctx, &pw, Scan{Owner: what.Owner}, o, func(ch *change) (bool, error) { return decide(ch), nil })
+	return s.changeEach(ctx, &pw, StoreQuery{Owner: what.Owner}, o, func(ch *change) (bool, error) { return decide(ch), nil })
 }
 
 // ownerDeactivated disables an active token where its kind says so.
@@ -105,7 +105,7 @@ func (ch *change) ownerDeactivated() bool {
 }
 
 // ownerDeleted revokes a token in every other state.
-func (ch *change) ownerDeleted() bool { return ch.revoke(CauseOwner) }
+func (ch *change) ownerDeleted() bool { return ch.end(CauseOwner) }
 
 // endLegacy ends the older credential of a token. The alias stays, so that its
 // end can be explained, and nobody binds it again.
@@ -118,8 +118,8 @@ func (ch *change) endLegacy() bool {
 	return true
 }
 
-// revoke revokes a token that is not.
-func (ch *change) revoke(cause Cause) bool {
+// end revokes a token that is not, without asking about its agent.
+func (ch *change) end(cause Cause) bool {
 	if ch.rec.Token.State == StateRevoked {
 		return false
 	}
@@ -143,11 +143,11 @@ func (s *Service) reporter(ctx context.Context, actor Actor, f faults) (powers, 
 	return s.powers(ctx, actor)
 }
 
-// changeEach changes the tokens of the actor's tenant that scan finds, each in a
+// changeEach changes the tokens of the actor's tenant that query finds, each in a
 // guarded write of its own. decide says whether it changed the token.
-func (s *Service) changeEach(ctx context.Context, pw *powers, scan Scan, o changeOptions, decide func(ch *change) (bool, error)) (ChangeReport, error) {
+func (s *Service) changeEach(ctx context.Context, pw *powers, query StoreQuery, o changeOptions, decide func(ch *change) (bool, error)) (ChangeReport, error) {
 	var report ChangeReport
-	err := s.each(ctx, pw, scan, func(rec *Record) error {
+	err := s.each(ctx, pw, query, func(rec *Record) error {
 		id, changed := rec.Token.ID, false
 		_, err := s.changeAs(ctx, pw, id, o, nil, func(ch *change) (err error) {
 			changed, err = decide(ch)
@@ -170,11 +170,11 @@ func (s *Service) changeEach(ctx context.Context, pw *powers, scan Scan, o chang
 	return report, err
 }
 
-// each visits the tokens of the actor's tenant that scan finds, oldest first.
-func (s *Service) each(ctx context.Context, pw *powers, scan Scan, visit func(rec *Record) error) error {
-	scan.Tenant, scan.AllKinds, scan.Now, scan.Sort, scan.Limit = pw.actor.Tenant, true, s.instant(), SortCreated, maxPage
+// each visits the tokens of the actor's tenant that query finds, oldest first.
+func (s *Service) each(ctx context.Context, pw *powers, query StoreQuery, visit func(rec *Record) error) error {
+	query.Tenant, query.AllKinds, query.Now, query.Sort, query.Limit = pw.actor.Tenant, true, s.instant(), SortCreated, maxPage
 	for {
-		recs, err := s.store.List(ctx, scan)
+		recs, err := s.store.List(ctx, query)
 		if err != nil {
 			return outage("store", err)
 		}
@@ -183,10 +183,10 @@ func (s *Service) each(ctx context.Context, pw *powers, scan Scan, visit func(re
 				return outage("store", err)
 			}
 		}
-		if len(recs) < scan.Limit {
+		if len(recs) < query.Limit {
 			return nil
 		}
-		last := PositionOf(&recs[len(recs)-1].Token, scan.Sort, scan.Now)
-		scan.After = &last
+		last := PositionOf(&recs[len(recs)-1].Token, query.Sort, query.Now)
+		query.After = &last
 	}
 }

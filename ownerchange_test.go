@@ -326,7 +326,7 @@ func TestOwnerChangedOutages(t *testing.T) {
 				return err
 			}
 			outcome := func(w *world) (all []string) {
-				recs := must(w.Store.Unwrap().List(context.Background(), apitoken.Scan{AnyTenant: true, AllKinds: true, Limit: 9}))
+				recs := must(w.Store.Unwrap().List(context.Background(), apitoken.StoreQuery{AnyTenant: true, AllKinds: true, Limit: 9}))
 				for _, rec := range recs {
 					all = append(all, fmt.Sprint(rec.Alias, rec.Legacy.IsZero(), rec.Token.State, rec.Token.Cause, rec.Token.Version, eventTypes(w.events(rec.Token.ID))))
 				}

@@ -86,6 +86,10 @@ type Policy struct {
 	// revokes the token. Otherwise it is refused and reported once.
 	RevokeOnReuse bool
 
+	// OnLeak says what the report of a leaked value does ([Service.ReportLeak]).
+	// Defaults to [LeakRevokes].
+	OnLeak LeakAction
+
 	// Share is the percentage of each API's rate limit that a new token gets, 1
 	// to 100 (S1.19). Defaults to 100.
 	Share int
@@ -326,6 +330,7 @@ var defaultMessages = map[EventType]string{
 	EventDeleted:  "API Token deleted",
 	EventExpired:  "API Token expired",
 	EventReused:   "API Token used with a replaced value",
+	EventLeaked:   "API Token found in a leak",
 	EventOrigins:  "Trusted origins changed",
 
 	EventLegacyEnded: "API Token's older credential ended",

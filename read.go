@@ -247,17 +247,17 @@ func (p *powers) seesHistory(s *Service, first *Event) bool {
 
 // Counts returns how many tokens the actor can see, of each kind (S1.27).
 func (s *Service) Counts(ctx context.Context, actor Actor) (Counts, error) {
-	scan, err := s.scan(ctx, actor)
+	query, err := s.query(ctx, actor)
 	if err != nil {
 		return Counts{}, err
 	}
-	byKind, err := s.store.Counts(ctx, scan)
+	byKind, err := s.store.Counts(ctx, query)
 	if err != nil {
 		return Counts{}, outage("store", err)
 	}
 	c := Counts{Kinds: make(map[Kind]int)}
 	for kind := range s.kinds {
-		if scan.AllKinds || slices.Contains(scan.Kinds, kind) || slices.Contains(scan.OwnKinds, kind) {
+		if query.AllKinds || slices.Contains(query.Kinds, kind) || slices.Contains(query.OwnKinds, kind) {
 			c.Kinds[kind] = 0
 		}
 	}
@@ -265,7 +265,7 @@ func (s *Service) Counts(ctx context.Context, actor Actor) (Counts, error) {
 		c.Kinds[kind] = n
 		c.Total += n
 	}
-	w := &walk{s: s, now: scan.Now, scan: scan, seen: new(lookups), suspicious: true}
+	w := &walk{s: s, now: query.Now, query: query, seen: new(lookups), suspicious: true}
 	for done := false; !done; {
 		var views []View
 		if views, done, err = w.next(ctx, maxPage); err != nil {
@@ -276,31 +276,31 @@ func (s *Service) Counts(ctx context.Context, actor Actor) (Counts, error) {
 	return c, nil
 }
 
-// scan begins a store query for what the actor may see.
-func (s *Service) scan(ctx context.Context, actor Actor) (Scan, error) {
+// query begins a store query for what the actor may see.
+func (s *Service) query(ctx context.Context, actor Actor) (StoreQuery, error) {
 	if err := actor.check(); err != nil {
-		return Scan{}, err
+		return StoreQuery{}, err
 	}
 	pw, err := s.powers(ctx, actor)
 	if err != nil {
-		return Scan{}, err
+		return StoreQuery{}, err
 	}
-	scan := Scan{Tenant: actor.Tenant, AnyTenant: actor.crossTenant, Now: s.instant(), AllKinds: true}
+	query := StoreQuery{Tenant: actor.Tenant, AnyTenant: actor.crossTenant, Now: s.instant(), AllKinds: true}
 	for _, kind := range s.kindNames() {
 		rules := s.kinds[kind]
 		if pw.manages(rules) {
-			scan.Kinds = append(scan.Kinds, kind)
+			query.Kinds = append(query.Kinds, kind)
 			continue
 		}
-		scan.AllKinds = false // and with it the tokens of kinds that are no longer configured
+		query.AllKinds = false // and with it the tokens of kinds that are no longer configured
 		if rules.Ownership == OwnedByCreator {
-			scan.OwnKinds = append(scan.OwnKinds, kind)
+			query.OwnKinds = append(query.OwnKinds, kind)
 		}
 	}
 	if !actor.system {
-		scan.OwnedBy = actor.ID
+		query.OwnedBy = actor.ID
 	}
-	return scan, nil
+	return query, nil
 }
 
 // List returns a page of the tokens the actor may see. Errors: [ErrInvalid],
@@ -335,18 +335,18 @@ func (s *Service) List(ctx context.Context, actor Actor, q ListQuery) (Page, err
 	if err := f.join(); err != nil {
 		return Page{}, err
 	}
-	scan, err := s.scan(ctx, actor)
+	query, err := s.query(ctx, actor)
 	if err != nil {
 		return Page{}, err
 	}
-	now := scan.Now
-	scan.OnlyKinds, scan.Owner, scan.Agent, scan.Creator = q.Kinds, q.Owner, q.Agent, q.Creator
-	scan.Status, scan.MetaKey, scan.MetaValue = q.Status, q.MetaKey, q.MetaValue
-	scan.Sort, scan.Desc = q.Sort, q.Desc
+	now := query.Now
+	query.OnlyKinds, query.Owner, query.Agent, query.Creator = q.Kinds, q.Owner, q.Agent, q.Creator
+	query.Status, query.MetaKey, query.MetaValue = q.Status, q.MetaKey, q.MetaValue
+	query.Sort, query.Desc = q.Sort, q.Desc
 	if !cur.Now.IsZero() {
-		scan.Now = cur.Now // so that states do not shift between pages
+		query.Now = cur.Now // so that states do not shift between pages
 	}
-	w := &walk{s: s, now: now, scan: scan, seen: new(lookups), phase: cur.Phase, after: cur.After, suspicious: q.Suspicious}
+	w := &walk{s: s, now: now, query: query, seen: new(lookups), phase: cur.Phase, after: cur.After, suspicious: q.Suspicious}
 	var page Page
 	for len(page.Tokens) < limit {
 		views, done, err := w.next(ctx, limit-len(page.Tokens))
@@ -358,7 +358,7 @@ func (s *Service) List(ctx context.Context, actor Actor, q ListQuery) (Page, err
 			return page, nil
 		}
 	}
-	page.Next = encodeCursor(cursor{Now: scan.Now, Phase: w.phase, After: w.after, Query: q.sum()})
+	page.Next = encodeCursor(cursor{Now: query.Now, Phase: w.phase, After: w.after, Query: q.sum()})
 	return page, nil
 }
 
@@ -395,8 +395,8 @@ var (
 // their own.
 type walk struct {
 	s          *Service
-	now        time.Time // scan.Now is the first page's
-	scan       Scan
+	now        time.Time // query.Now is the first page's
+	query      StoreQuery
 	seen       *lookups
 	suspicious bool
 	phase      int
@@ -416,9 +416,9 @@ func (w *walk) phases() []int {
 		return nil // nobody can say
 	case w.suspicious:
 		return []int{phaseYellow}
-	case w.scan.Sort == SortHealth && w.s.opts.Agents != nil && w.scan.Desc:
+	case w.query.Sort == SortHealth && w.s.opts.Agents != nil && w.query.Desc:
 		return []int{phaseOthers, phaseYellow}
-	case w.scan.Sort == SortHealth && w.s.opts.Agents != nil:
+	case w.query.Sort == SortHealth && w.s.opts.Agents != nil:
 		return []int{phaseYellow, phaseOthers}
 	}
 	return []int{phaseAll}
@@ -431,13 +431,13 @@ func (w *walk) next(ctx context.Context, limit int) ([]View, bool, error) {
 		return nil, true, nil
 	}
 	phase := phases[w.phase]
-	scan := w.scan
-	scan.After, scan.Limit = w.after, limit+1 // one more tells whether this was the last page
+	query := w.query
+	query.After, query.Limit = w.after, limit+1 // one more tells whether this was the last page
 	if phase != phaseAll {
-		scan.Limit = maxPage
+		query.Limit = maxPage
 	}
-	scan.HasAgent = phase == phaseYellow
-	recs, err := w.s.store.List(ctx, scan)
+	query.HasAgent = phase == phaseYellow
+	recs, err := w.s.store.List(ctx, query)
 	if err != nil {
 		return nil, false, outage("store", err)
 	}
@@ -446,11 +446,11 @@ func (w *walk) next(ctx context.Context, limit int) ([]View, bool, error) {
 		if len(views) == limit {
 			return views, false, nil
 		}
-		v, err := w.s.view(ctx, rec, scan.Now, w.seen)
+		v, err := w.s.view(ctx, rec, query.Now, w.seen)
 		if err != nil {
 			return nil, false, err
 		}
-		pos := PositionOf(&rec.Token, scan.Sort, scan.Now)
+		pos := PositionOf(&rec.Token, query.Sort, query.Now)
 		w.after = &pos
 		if at := rec.Token.PurgeAt(w.now); !at.IsZero() && !w.now.Before(at) {
 			continue // gone since the first page
@@ -459,7 +459,7 @@ func (w *walk) next(ctx context.Context, limit int) ([]View, bool, error) {
 			views = append(views, v)
 		}
 	}
-	if len(recs) == scan.Limit {
+	if len(recs) == query.Limit {
 		return views, false, nil
 	}
 	w.phase, w.after = w.phase+1, nil

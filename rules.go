@@ -114,6 +114,15 @@ func (p *Policy) checkEnds(o *Options, bad fault) {
 	default:
 		bad("OwnerInactive", "%q is unknown: use OwnerSuspends, OwnerDisables or OwnerIgnored", p.OwnerInactive)
 	}
+	switch p.OnLeak {
+	case LeakRevokes, LeakDisables:
+	case LeakNotifies:
+		if o.Notifier == nil {
+			bad("OnLeak", "is LeakNotifies, and there is nobody to tell: set Options.Notifier")
+		}
+	default:
+		bad("OnLeak", "%q is unknown: use LeakRevokes, LeakDisables or LeakNotifies", p.OnLeak)
+	}
 }
 
 func (p *Policy) checkEvents(o *Options, bad fault) {

@@ -42,12 +42,16 @@ const (
 	CauseExpired Cause = "expired" // the expiry was reached (S3.7)
 	CauseIdle    Cause = "idle"    // unused for its kind's idle time (S1.11)
 	CauseOwner   Cause = "owner"   // its owner was disabled (S3.16) or deleted
+	CauseReuse   Cause = "reuse"   // a value replaced by rotation was presented
 	CauseAgent   Cause = "agent"   // its agent was deactivated or unregistered (S1.28)
 	// CauseReplaced: its agent was activated and got a new token (S1.13).
 	CauseReplaced Cause = "replaced"
 	// CauseForced: taken by [Service.DangerouslyRevokeActiveAgent].
 	CauseForced Cause = "forced"
-	CauseReuse  Cause = "reuse" // a value replaced by rotation was presented
+	CauseLeak   Cause = "leak" // its value was found where it does not belong
+	// CauseLeakForced is CauseLeak for a token whose agent is active, or could not
+	// be asked about: the one stop that does not wait for the agent (S1.28).
+	CauseLeakForced Cause = "leak_forced"
 )
 
 // Status is what a token is at an instant, for lists and their 'status' column.

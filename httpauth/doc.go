@@ -42,6 +42,11 @@
 // invalid requests; 'violated-policies' for a rate limit. Nothing that is refused
 // may be cached.
 //
+// # Leaked tokens
+//
+// [Alerts] is a handler of its own, beside these layers: it takes the signed alerts
+// of a secret scanning partner and has the tokens revoked that were found.
+//
 // # What the host must do
 //
 //  1. Serve over TLS. A bearer token read on the way is a token stolen.

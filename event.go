@@ -26,6 +26,7 @@ const (
 	EventExpiring     EventType = "token.expiring"      // its holders are told before the expiry (S2.33, S3.8)
 	EventOverlapEnded EventType = "token.overlap_ended" // the value before a rotation stopped working
 	EventReapplied    EventType = "token.reapplied"     // Reapply put its kind's present terms on it
+	EventLegacyEnded  EventType = "token.legacy_ended"  // an older ID and secret stopped working, other than by rotation
 
 	EventOrigins EventType = "tenant.origins_edited"
 )

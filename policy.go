@@ -154,6 +154,10 @@ const (
 // AgentKind is what agents of a kind get.
 type AgentKind struct {
 	Permissions []string
+	// RevokeOnDeactivation: [Service.AgentChanged] revokes the token when the agent
+	// is deactivated or unregistered (S1.28). Otherwise it is only refused, and can
+	// be revoked by hand. What it was at issue counts.
+	RevokeOnDeactivation bool
 }
 
 // Recipients say who is told of an event; they are combined with |.
@@ -359,4 +363,5 @@ var defaultMessages = map[EventType]string{
 	EventExpiring:     "API Token expires soon",
 	EventOverlapEnded: "API Token's replaced value ended",
 	EventReapplied:    "API Token terms changed",
+	EventLegacyEnded:  "API Token's older credential ended",
 }

@@ -34,8 +34,8 @@ type Reapplied struct {
 // token gets its terms in one guarded write, with an [EventReapplied].
 //
 // What is due by the old terms is done first, and nothing comes back: revoked
-// tokens stay as they are. What followed an expiry that has passed stays too. No
-// expiry is moved; Extend does that. It may be stopped and called again at any
+// tokens stay as they are. What followed an expiry that has passed stays too, and
+// so does what came from an agent's kind. No expiry is moved; Extend does that. It may be stopped and called again at any
 // time: tokens that have the terms are passed over.
 //
 // Only a [System] actor may call it, for its tenant; the one of
@@ -131,6 +131,7 @@ func (s *Service) reterm(rec *Record, now time.Time) (Reapplied, bool) {
 	t := &rec.Token
 	rules, _ := s.rulesOf(t.Kind)
 	out := Reapplied{Tenant: t.Tenant, Target: target(t), Before: t.Terms, After: rules.terms(s.opts.UsageInterval)}
+	out.After.RevokeOnDeactivation = t.Terms.RevokeOnDeactivation // the agent's kind's, not the policy's alone
 	if t.Expired(rec.notBefore(now)) {
 		out.After.AfterExpiry = t.Terms.AfterExpiry // it has followed
 	}

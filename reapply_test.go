@@ -123,6 +123,18 @@ func TestReapplyKeepsWhatHasHappened(t *testing.T) {
 	require.Equal(t, apitoken.StatusRevoked, w.get(idle).Status, "nothing comes back")
 }
 
+// What a token has from its agent's kind is not the policy's to change.
+func TestReapplyKeepsWhatIsTheAgents(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, with(agent, func(p *apitoken.Policy) {
+		p.AgentKinds = map[string]apitoken.AgentKind{"sensor": {Permissions: []string{"telemetry:send"}, RevokeOnDeactivation: true}}
+	}))
+	id := w.issue(agent).Token.ID
+	later := w.changed(with(agent, func(p *apitoken.Policy) { p.Lifetime.Idle = 60 * day }))
+	require.Len(t, w.reapply(later, system, apitoken.ReapplyRequest{Kind: agent, Apply: true}), 1)
+	require.Equal(t, apitoken.Terms{Idle: 60 * day, Interval: time.Minute, RevokeOnDeactivation: true}, w.stored(id).Token.Terms)
+}
+
 // Several pages, stopped half-way and begun again; each token once.
 func TestReapplyResumes(t *testing.T) {
 	t.Parallel()

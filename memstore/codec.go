@@ -59,6 +59,7 @@ func (c *coder) record(rec *apitoken.Record) {
 	c.number((*int64)(&t.Terms.Purge))
 	c.number((*int64)(&t.Terms.PurgeExpired))
 	c.number((*int64)(&t.Terms.Notice))
+	c.flag(&t.Terms.RevokeOnDeactivation)
 
 	c.slot(&rec.Primary)
 	c.slot(&rec.Previous)

@@ -76,7 +76,7 @@ func TestLimitShare(t *testing.T) {
 
 func TestLimiterBurstsAndRefills(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 64)
+	l := newLimiting(t, 6400)
 	limit := apitoken.Limit{Quota: 10, Window: 10 * time.Second}
 	for want := 9; want >= 0; want-- {
 		d := l.ask("a", limit)
@@ -100,7 +100,7 @@ func TestLimiterBurstsAndRefills(t *testing.T) {
 
 func TestLimiterBurstOfItsOwn(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 64)
+	l := newLimiting(t, 6400)
 	limit := apitoken.Limit{Quota: 60, Window: time.Minute, Burst: 5}
 	require.Equal(t, 5, l.count("a", limit))
 	l.advance(2 * time.Second)
@@ -126,7 +126,7 @@ func TestLimiterKeys(t *testing.T) {
 
 func TestLimiterOfZero(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 64)
+	l := newLimiting(t, 6400)
 	d := l.ask("a", apitoken.Limit{Quota: 0, Window: time.Minute, Burst: 5})
 	require.Equal(t, apitoken.Decision{Limit: "api", Window: time.Minute, RetryAfter: time.Minute}, d)
 	require.Zero(t, l.Buckets())
@@ -152,7 +152,7 @@ func TestLimiterRetryAfterIsExact(t *testing.T) {
 	t.Parallel()
 	r := rand.New(rand.NewPCG(9, 9))
 	for i := range 3000 {
-		l := newLimiting(t, 64)
+		l := newLimiting(t, 6400)
 		l.now = l.now.Add(time.Duration(r.Int64N(int64(time.Hour))))
 		limit := apitoken.Limit{
 			Quota:  1 + r.IntN(1000),
@@ -175,7 +175,7 @@ func TestLimiterRetryAfterIsExact(t *testing.T) {
 
 func TestLimiterOfHugeFigures(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 64)
+	l := newLimiting(t, 6400)
 	d := l.ask("none", apitoken.Limit{Quota: math.MaxInt, Window: time.Second})
 	require.True(t, d.Allowed)
 	require.Positive(t, d.Remaining)
@@ -190,7 +190,7 @@ func TestLimiterEditRefillsNothing(t *testing.T) {
 	limit := apitoken.Limit{Quota: 100, Window: 100 * time.Second}
 	t.Run("empty stays empty", func(t *testing.T) {
 		t.Parallel()
-		l := newLimiting(t, 64)
+		l := newLimiting(t, 6400)
 		require.Equal(t, 50, l.count("a", limit.Share(50)))
 		for _, percent := range []int{100, 1, 100, 50, 99} {
 			require.Zero(t, l.count("a", limit.Share(percent)), "%d %%", percent)
@@ -201,7 +201,7 @@ func TestLimiterEditRefillsNothing(t *testing.T) {
 	})
 	t.Run("half full stays so", func(t *testing.T) {
 		t.Parallel()
-		l := newLimiting(t, 64)
+		l := newLimiting(t, 6400)
 		for range 20 {
 			l.ask("a", limit.Share(50))
 		}
@@ -209,14 +209,14 @@ func TestLimiterEditRefillsNothing(t *testing.T) {
 	})
 	t.Run("lowering takes what is too much", func(t *testing.T) {
 		t.Parallel()
-		l := newLimiting(t, 64)
+		l := newLimiting(t, 6400)
 		l.ask("a", limit)
 		require.Equal(t, 10, l.count("a", limit.Share(10)))
 		require.Zero(t, l.count("a", limit))
 	})
 	t.Run("time before the edit counts by the old rate", func(t *testing.T) {
 		t.Parallel()
-		l := newLimiting(t, 64)
+		l := newLimiting(t, 6400)
 		l.count("a", limit.Share(10))
 		l.advance(50 * time.Second) // 5 at 10 in 100 s
 		require.Equal(t, 5, l.count("a", limit))
@@ -231,7 +231,7 @@ func TestLimiterClockSetBack(t *testing.T) {
 	for _, back := range []time.Duration{2 * time.Second, time.Hour, 365 * 24 * time.Hour} {
 		t.Run(back.String(), func(t *testing.T) {
 			t.Parallel()
-			l := newLimiting(t, 64)
+			l := newLimiting(t, 6400)
 			require.Equal(t, 10, l.count("a", limit))
 			l.advance(1500 * time.Millisecond)
 			require.Equal(t, 1, l.count("a", limit))
@@ -250,7 +250,7 @@ func TestLimiterClockSetBack(t *testing.T) {
 // What a bucket had gained before the clock was set back is not lost.
 func TestLimiterClockSetBackKeepsWhatWasGained(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 64)
+	l := newLimiting(t, 6400)
 	limit := apitoken.Limit{Quota: 10, Window: 10 * time.Second}
 	require.Equal(t, 10, l.count("a", limit))
 	l.advance(4 * time.Second)
@@ -269,7 +269,7 @@ func TestLimiterClockSetBackKeepsWhatWasGained(t *testing.T) {
 // clock set back: the time between must not be refilled again and again.
 func TestLimiterDisorderRefillsNothing(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 64)
+	l := newLimiting(t, 6400)
 	limit := apitoken.Limit{Quota: 1000, Window: time.Second}
 	l.count("a", limit)
 	allowed := 0
@@ -364,7 +364,7 @@ func TestLimiterDropsAfterAnEdit(t *testing.T) {
 // A full limiter gets going again when its clock was set back.
 func TestFullLimiterAfterClockSetBack(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 64)
+	l := newLimiting(t, 6400)
 	limit := apitoken.Limit{Quota: 1, Window: time.Second}
 	for i := range 1000 {
 		_, _ = l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(fmt.Sprint(i))}, limit, l.now)

@@ -269,7 +269,7 @@ func TestLimiterClockSetBackKeepsWhatWasGained(t *testing.T) {
 // clock set back: the time between must not be refilled again and again.
 func TestLimiterDisorderRefillsNothing(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 6400)
+	l := newLimiting(t, 64)
 	limit := apitoken.Limit{Quota: 1000, Window: time.Second}
 	l.count("a", limit)
 	allowed := 0
@@ -364,7 +364,7 @@ func TestLimiterDropsAfterAnEdit(t *testing.T) {
 // A full limiter gets going again when its clock was set back.
 func TestFullLimiterAfterClockSetBack(t *testing.T) {
 	t.Parallel()
-	l := newLimiting(t, 6400)
+	l := newLimiting(t, 64)
 	limit := apitoken.Limit{Quota: 1, Window: time.Second}
 	for i := range 1000 {
 		_, _ = l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(fmt.Sprint(i))}, limit, l.now)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -177,7 +178,7 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 	}
 	parts, ok := parseToken(secret, nil) // of a prefix that is no longer configured, too
 	if !ok {
-		return View{}, ErrNotFound
+		return s.findByOldKey(ctx, actor, secret)
 	}
 	rec, _, err := s.readable(ctx, actor, parts.id)
 	if err != nil {
@@ -187,6 +188,26 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 	primary, previous := newSecretCheck(&rec.Primary), newSecretCheck(&rec.Previous)
 	if !primary.matches(&sum, parts.prefix) && !previous.matches(&sum, parts.prefix) {
 		return View{}, ErrNotFound
+	}
+	return s.view(ctx, rec, s.instant(), nil)
+}
+
+// findByOldKey is FindBySecret for a key of an older format.
+func (s *Service) findByOldKey(ctx context.Context, actor Actor, key string) (View, error) {
+	found := identified{noImport: true}
+	err := s.identifyKey(ctx, key, &found)
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return View{}, err
+	case found.c == nil:
+		return View{}, ErrNotFound
+	}
+	rec := found.c.principal.rec
+	if ended := err == ErrLegacyEnded && strings.HasPrefix(rec.Alias, digestAliasMark); err != nil && !ended {
+		return View{}, ErrNotFound
+	}
+	if rec, _, err = s.readable(ctx, actor, rec.Token.ID); err != nil {
+		return View{}, err
 	}
 	return s.view(ctx, rec, s.instant(), nil)
 }

@@ -157,12 +157,12 @@ func (f *legacyFormat) check(o *Options, bad func(field, format string, args ...
 	if !slices.Contains(digests, f.Digest) {
 		bad("Digest", "%q is unknown: use one of %q", clip(string(f.Digest)), digests)
 	}
-	for c := byte('!'); c <= '~'; c++ {
-		f.allowed[c] = f.Alphabet == "" || strings.IndexByte(f.Alphabet, c) >= 0
+	for c := byte(' '); c <= '~'; c++ {
+		f.allowed[c] = f.Alphabet == "" && c != ' ' || strings.IndexByte(f.Alphabet, c) >= 0
 	}
 	for i := range len(f.Alphabet) {
 		if !f.allowed[f.Alphabet[i]] {
-			bad("Alphabet", "may have visible characters of ASCII only")
+			bad("Alphabet", "may have visible characters of ASCII and the space only")
 			break
 		}
 	}

@@ -16,7 +16,7 @@ import (
 // crypt_blowfish.
 const (
 	referenceArgon  = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4" // "password"
-	referenceBcrypt = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"                        // "U*U"
+	referenceBcrypt = "$2a$05$CCCCCCCCCCCCCCCCCCCCC.E5YPO9kmyuRGyh0XouQYb4YMJKvyOeW"                         // "U*U"
 )
 
 func TestHashesOfOthers(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 	"golang.org/x/crypto/bcrypt"
 
 	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/apitokentest"
 )
 
 var importKey = apitoken.NewSecret("an import key of 32 random bytes")
@@ -259,6 +260,85 @@ func TestImportKeeps(t *testing.T) {
 	require.Len(t, must(w.Service.List(t.Context(), ann, apitoken.ListQuery{})).Tokens, 8, "the week of what is disabled begins with the import")
 	w.Clock.Advance(day)
 	require.Len(t, must(w.Service.List(t.Context(), ann, apitoken.ListQuery{})).Tokens, 6)
+}
+
+// What rows say that cannot be true is put right; what two things stopped keeps
+// the one that is final; a pair that people chose is hashed slowly, however long.
+func TestImportEdges(t *testing.T) {
+	t.Parallel()
+	w := newImportWorld(t, func(o *apitoken.Options) { o.Legacy[6].Guessable = true })
+	now := w.Clock.Now()
+	n := 0
+	imported := func(change func(*apitoken.ImportRow)) *apitoken.Record {
+		n++
+		return w.stored(w.importOne(row(func(r *apitoken.ImportRow) { r.ID, r.Digest = fmt.Sprint(n), hexOf256(fmt.Sprint(n)) }, change)).Token)
+	}
+	ahead := imported(func(r *apitoken.ImportRow) { r.CreatedAt, r.LastUsed = now.Add(time.Hour), now.Add(time.Hour) }).Token
+	require.Equal(t, now, ahead.CreatedAt)
+	require.Equal(t, now, ahead.Usage.LastUsed)
+	plainest := imported(func(r *apitoken.ImportRow) { r.Name = "" }).Token
+	require.Equal(t, now, plainest.CreatedAt)
+	require.Equal(t, "2", plainest.Name)
+	require.Equal(t, "ann", plainest.Creator)
+	require.True(t, plainest.Resources.All)
+	require.Equal(t, "provisioner", imported(func(r *apitoken.ImportRow) { r.Kind, r.Owner = shared, "" }).Token.Creator)
+	require.Equal(t, "dan", imported(func(r *apitoken.ImportRow) { r.Creator = "dan" }).Token.Creator)
+
+	midnight := time.Date(2027, time.May, 1, 0, 0, 0, 0, time.UTC)
+	whole := imported(func(r *apitoken.ImportRow) { r.Kind, r.ExpiresAt = fixed, midnight }).Token
+	require.True(t, whole.WholeDay)
+	require.Equal(t, apitoken.Resources{}, whole.Resources, "none, where the row has none")
+	part := imported(func(r *apitoken.ImportRow) {
+		r.Kind, r.ExpiresAt, r.Resources = fixed, midnight.Add(time.Hour), apitoken.Resources{Groups: []string{"north"}}
+	}).Token
+	require.False(t, part.WholeDay)
+	require.True(t, part.Resources.Has("north"))
+
+	idle := imported(func(r *apitoken.ImportRow) {
+		r.Kind, r.Permissions, r.CreatedAt, r.Status = user, nil, now.Add(-60*day), apitoken.StatusDisabled
+	}).Token
+	require.Equal(t, apitoken.StateRevoked, idle.State, "revoked is final")
+	over := imported(func(r *apitoken.ImportRow) { r.Kind, r.ExpiresAt, r.Status = personal, now, apitoken.StatusDisabled }).Token
+	require.Equal(t, apitoken.CauseExpired, over.Cause)
+	require.Equal(t, now, over.StateAt)
+
+	pair := w.importOne(apitoken.ImportRow{ID: "pair", Format: "pair", PairID: pairID, Secret: apitoken.NewSecret(strong), Owner: "ann"})
+	require.Equal(t, "argon2id", w.stored(pair.Token).Legacy.Algorithm)
+	_, err := w.present(pairID, strong)
+	require.NoError(t, err)
+}
+
+// An answer that is lost on the way back, and another node that is faster: the value
+// that is shown is the one that was stored, or none.
+func TestImportShowsOnlyWhatItStored(t *testing.T) {
+	t.Parallel()
+	valued := row(func(r *apitoken.ImportRow) { r.NewValue = true })
+	w := newImportWorld(t)
+	w.Store.On(func(c apitokentest.Call) error {
+		if c.Method == "Create" && c.Done {
+			return apitokentest.ErrFault
+		}
+		return nil
+	})
+	out := w.importOne(valued)
+	require.Equal(t, apitoken.ImportedNew, out.Outcome)
+	require.NoError(t, w.verify(out.Secret))
+
+	for _, method := range []string{"Events", "Create"} {
+		w := newImportWorld(t)
+		other := must(apitoken.New(w.Store.Unwrap(), w.Options))
+		w.Store.On(func(c apitokentest.Call) error {
+			if c.Method == method && !c.Done {
+				_, err := other.Import(t.Context(), system, rowsOf(row()), nil)
+				return err
+			}
+			return nil
+		})
+		out := w.importOne(valued)
+		require.Equal(t, apitoken.ImportedBefore, out.Outcome, method)
+		require.True(t, out.Secret.IsZero(), method)
+		require.Len(t, w.events(out.Token), 1, method)
+	}
 }
 
 // Each fault is told with the row's ID and field, stops nothing else, and repeats

@@ -107,6 +107,13 @@ func TestImportedKey(t *testing.T) {
 	require.True(t, strings.HasPrefix(issued.Secret.Reveal(), "acme_"))
 	require.ErrorIs(t, ask(func(*apitoken.VerifyRequest) {}), apitoken.ErrLegacyEnded)
 	require.Equal(t, id, must(w.Service.FindBySecret(t.Context(), ann, oldKey)).ID, "whose it was can still be told")
+	slow := w.importOne(row(func(r *apitoken.ImportRow) {
+		r.ID, r.Format, r.Handle, r.Digest = "18", "slow", slowKey[:12], bcryptOf(slowKey)
+	})).Token
+	require.Equal(t, slow, must(w.Service.FindBySecret(t.Context(), ann, slowKey)).ID)
+	w.rotate(ann, slow, 0)
+	_, err = w.Service.FindBySecret(t.Context(), ann, slowKey)
+	require.ErrorIs(t, err, apitoken.ErrNotFound, "a handle proves nothing")
 	require.NoError(t, ask(func(r *apitoken.VerifyRequest) { r.Token = issued.Secret.Reveal() }))
 	w.Clock.Advance(day)
 	require.ErrorIs(t, ask(func(r *apitoken.VerifyRequest) { r.Token = issued.Secret.Reveal() }), apitoken.ErrExpired)
@@ -145,6 +152,8 @@ func TestUnknownAlgorithmOfAnOldKey(t *testing.T) {
 		require.NoError(t, w.Store.Unwrap().Swap(t.Context(), rec, apitoken.Guard{}, nil))
 		_, err := w.present("", oldKey)
 		require.ErrorIs(t, err, apitoken.ErrWrongSecret, slot.Algorithm)
+		_, err = w.Service.FindBySecret(t.Context(), ann, oldKey)
+		require.ErrorIs(t, err, apitoken.ErrNotFound, slot.Algorithm)
 	}
 }
 
@@ -441,10 +450,17 @@ func TestFallback(t *testing.T) {
 		})
 	}
 
+	// A row that was imported with another key.
+	reused := row(func(r *apitoken.ImportRow) { r.Digest = hexOf256(oldKey[:29] + "0") })
+	w := newImportWorld(t, func(o *apitoken.Options) { o.Fallback = newOldTable(reused).find })
+	w.importOne(row())
+	_, err := w.present("", oldKey[:29]+"0")
+	oneFamily(t, err, apitoken.ErrUnavailable)
+
 	// Explain and FindBySecret only look.
 	old := newOldTable(row())
-	w := newImportWorld(t, func(o *apitoken.Options) { o.Fallback = old.find })
-	_, err := w.Service.FindBySecret(t.Context(), ann, oldKey)
+	w = newImportWorld(t, func(o *apitoken.Options) { o.Fallback = old.find })
+	_, err = w.Service.FindBySecret(t.Context(), ann, oldKey)
 	require.ErrorIs(t, err, apitoken.ErrNotFound)
 	_, err = w.Service.Explain(t.Context(), ann, apitoken.ExplainRequest{Verify: apitoken.VerifyRequest{Token: oldKey}})
 	require.ErrorIs(t, err, apitoken.ErrNotFound)
@@ -577,6 +593,16 @@ func TestSlowHashesAreBounded(t *testing.T) {
 		oneFamily(t, <-answers, apitoken.ErrUnavailable)
 		release()
 		for range 15 {
+			require.NoError(t, <-answers)
+		}
+		release = w.Service.HoldSlowHash()
+		for range 16 {
+			go ask(t.Context())
+		}
+		synctest.Wait()
+		require.Empty(t, answers, "those who waited before left their places in the queue")
+		release()
+		for range 16 {
 			require.NoError(t, <-answers)
 		}
 		_, err = w.Service.Verify(ended, apitoken.VerifyRequest{Token: slowKey})

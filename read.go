@@ -166,7 +166,8 @@ func (s *Service) Get(ctx context.Context, actor Actor, id ID) (View, error) {
 }
 
 // FindBySecret finds one of the tenant's tokens by its value (S1.26): expired,
-// disabled and revoked ones too, and a value that a rotation replaced. It
+// disabled and revoked ones too, and a value that a rotation replaced; of an
+// imported token the older key too, if it is a single one. It
 // authenticates nobody and counts no use. Errors: [ErrNotFound],
 // [ErrUnavailable].
 func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) (View, error) {

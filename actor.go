@@ -2,6 +2,7 @@ package apitoken
 
 import (
 	"context"
+	"errors"
 	"slices"
 )
 
@@ -34,6 +35,7 @@ func (a Actor) check() error {
 type powers struct {
 	actor       Actor
 	permissions Permissions // what the actor can grant
+	own         Permissions // the same, but for the tenant's licences
 	roles       []string
 	standing    Standing
 	kinds       map[Kind]*kindRules
@@ -43,6 +45,18 @@ type powers struct {
 // says and what the host's directory says both bound it.
 func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
 	p := powers{actor: a, roles: a.Roles, kinds: s.kinds}
+	if a.principal != nil {
+		again, err := s.Recheck(ctx, *a.principal)
+		switch {
+		case errors.Is(err, ErrUnavailable):
+			return p, err
+		case err != nil:
+			return p, mayNot("the token that the actor came with is no longer accepted")
+		}
+		now := again.permissions.Intersect(*a.ceiling)
+		a.ceiling = &now
+		p.actor = a
+	}
 	switch {
 	case a.system:
 		p.permissions = s.opts.Catalog.API()
@@ -56,27 +70,26 @@ func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
 		}
 		p.standing = st
 		p.permissions = st.Permissions
-		if a.Roles == nil {
-			p.roles = st.Roles
+		p.roles = st.Roles
+		if a.Roles != nil {
+			p.roles = slices.DeleteFunc(slices.Clone(a.Roles), func(role string) bool { return !slices.Contains(st.Roles, role) })
 		}
-		if all := st.Permissions.Intersect(s.opts.Catalog.API()); a.ceiling != nil && !a.ceiling.Covers(all) {
+		all := st.Permissions.Intersect(s.opts.Catalog.API())
+		nothing := all.Len() == 0 && st.Permissions.Len() > 0 // of what the owner has, a token can carry nothing
+		if a.ceiling != nil && (nothing || !a.ceiling.Covers(all) || !a.resources.covers(st.Resources)) {
 			p.roles = nil // a token that has less than its owner does not act with the owner's roles
 		}
-		if a.Permissions != nil {
-			said := s.closed(a.Permissions)
+		if a.Permissions != nil || a.Roles != nil {
+			said := s.said(a)
 			p.permissions.cut(&said)
 		}
 	default:
-		p.permissions = s.closed(a.Permissions)
-		for _, name := range a.Roles {
-			if set, ok := s.opts.Catalog.Role(name); ok {
-				p.permissions = p.permissions.Union(set)
-			}
-		}
+		p.permissions = s.said(a)
 	}
 	if a.ceiling != nil {
 		p.permissions.cut(a.ceiling)
 	}
+	p.own = p.permissions
 	if s.opts.Entitlements != nil && !a.crossTenant {
 		ceiling, err := s.entitled(ctx, a.Tenant)
 		if err != nil {
@@ -85,6 +98,18 @@ func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
 		p.permissions.cut(&ceiling)
 	}
 	return p, nil
+}
+
+// said is what the Actor says it has: its permissions, and what the Catalog says
+// of its roles.
+func (s *Service) said(a Actor) Permissions {
+	set := s.closed(a.Permissions)
+	for _, name := range a.Roles {
+		if more, ok := s.opts.Catalog.Role(name); ok {
+			set = set.Union(more)
+		}
+	}
+	return set
 }
 
 // closed is the known ones of names with what they imply.
@@ -146,7 +171,7 @@ func (p *powers) sees(r *kindRules, t *Token) bool {
 
 // may checks who may do verb with a token the actor sees.
 func (p *powers) may(verb string, r *kindRules, t *Token) error {
-	if r.Ownership != OwnedByCreator || p.owns(t) {
+	if t.Owner == "" || p.owns(t) { // the policy's Ownership may have changed since
 		return nil
 	}
 	switch {

@@ -144,3 +144,192 @@ func TestManagerRotatesOnlyWithinOwnPermissions(t *testing.T) {
 	require.True(t, ok, "%v", err)
 	require.Equal(t, []string{"reports:view"}, lacking.Missing)
 }
+
+// A kind that follows its owner, or an agent's that persons may issue, gives a
+// value that may do as much: whoever calls with less does not get it. S3.10
+func TestIssueGivesNoMoreThanTheActorHas(t *testing.T) {
+	t.Parallel()
+	const live apitoken.Kind = "live"
+	newWorld := func(t *testing.T) *world {
+		return newWorld(t, with(live, func(p *apitoken.Policy) { p.Grant = apitoken.GrantLive }), with(agent, func(p *apitoken.Policy) { p.SystemOnly = false }))
+	}
+	liveReq, agentReq := apitoken.IssueRequest{Kind: live, Name: "x"}, apitoken.IssueRequest{Kind: agent, Name: "x", Agent: "bot"}
+	token := func(permissions []string) func(*world) apitoken.Actor {
+		return func(w *world) apitoken.Actor {
+			return w.Verify(w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "caller", Permissions: permissions}).Secret).Actor()
+		}
+	}
+	person := func(a apitoken.Actor) func(*world) apitoken.Actor { return func(*world) apitoken.Actor { return a } }
+	viewing, everybody := ann, ann
+	viewing.Permissions, everybody.Permissions = []string{"devices:view"}, everything.Names()
+	for _, c := range []struct {
+		name  string
+		actor func(*world) apitoken.Actor
+		req   apitoken.IssueRequest
+		wrong []string
+	}{
+		{"live, a person", person(ann), liveReq, nil},
+		{"live, a person with little", person(eve), liveReq, nil},
+		{"live, a session with less", person(viewing), liveReq, []string{"permissions"}},
+		{"live, a session with all", person(everybody), liveReq, nil},
+		{"live, a token with less", token([]string{"devices:view"}), liveReq, []string{"permissions"}},
+		{"live, a token with all", token(nil), liveReq, nil},
+		{"agent, the system", person(system), agentReq, nil},
+		{"agent, a person who has as much", person(ann), agentReq, nil},
+		{"agent, a person who has less", person(eve), agentReq, []string{"agent"}},
+		{"agent, a token with less", token([]string{"devices:view"}), agentReq, []string{"agent"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			_, err := w.Service.Issue(t.Context(), c.actor(w), c.req)
+			require.Equal(t, c.wrong, wrongFields(err))
+			require.Equal(t, c.wrong == nil, err == nil, "%v", err)
+		})
+	}
+	// A licence that covers less cuts the token, and keeps nobody from issuing it.
+	w := newWorld(t)
+	w.Entitlements.Set("acme", viewer)
+	require.Equal(t, []string{"devices:view"}, w.Verify(w.IssueAs(ann, liveReq).Secret).Permissions().Names())
+}
+
+// A token of some resource groups (S2.3) makes no agent's token of all.
+func TestAgentTokenStaysWithinGroups(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, with(plain, func(p *apitoken.Policy) { p.FreezeResources = true }), with(agent, func(p *apitoken.Policy) { p.SystemOnly = false }))
+	w.Owners.Set("acme", "bob", apitoken.Standing{Active: true, Permissions: everything, Resources: apitoken.Resources{Groups: []string{"north"}}})
+	caller := w.Verify(w.issueTo(bob, plain).Secret).Actor()
+	made := w.IssueAs(caller, apitoken.IssueRequest{Kind: agent, Name: "x", Agent: "bot"})
+	require.Equal(t, apitoken.Resources{Groups: []string{"north"}}, made.Token.Resources)
+}
+
+// What the Actor says and what the directory says both bound an actor: neither a
+// role of yesterday's session nor one chosen for this session gives more.
+func TestActorAndDirectoryBothBound(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	claims := eve
+	claims.Roles = []string{"administrator"}
+	_, err := w.Service.Issue(t.Context(), claims, apitoken.IssueRequest{Kind: shared, Name: "x", Permissions: []string{}})
+	oneFamily(t, err, apitoken.ErrForbidden)
+
+	lowered := ann
+	lowered.Roles = []string{"read_only"}
+	require.Equal(t, []string{"devices:view", "reports:view"}, w.IssueAs(lowered, apitoken.IssueRequest{Name: "x"}).Token.Grant.Permissions)
+	lowered.Permissions = []string{"scripts:run"}
+	require.Equal(t, []string{"devices:view", "reports:view", "scripts:run"}, w.IssueAs(lowered, apitoken.IssueRequest{Name: "x"}).Token.Grant.Permissions)
+
+	chosen := ann
+	chosen.Roles = []string{"administrator"}
+	must(w.Service.Issue(t.Context(), chosen, apitoken.IssueRequest{Kind: shared, Name: "x"}))
+}
+
+// A token of some groups has less than an owner who has all by now.
+func TestTokenOfGroupsActsWithoutRoles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, with(plain, func(p *apitoken.Policy) { p.FreezeResources = true }))
+	target := w.issueTo(dan, shared)
+	st := apitoken.Standing{Active: true, Permissions: everything, Roles: []string{"administrator"}, Resources: apitoken.Resources{Groups: []string{"north"}}}
+	w.Owners.Set("acme", "ann", st)
+	caller := w.Verify(w.issue(plain).Secret).Actor()
+	must(w.Service.Get(t.Context(), caller, target.Token.ID))
+	st.Resources = apitoken.Resources{All: true}
+	w.Owners.Set("acme", "ann", st)
+	_, err := w.Service.Get(t.Context(), caller, target.Token.ID)
+	oneFamily(t, err, apitoken.ErrNotFound)
+}
+
+// Of what this owner has a token can carry nothing, so a token that may do
+// nothing is not one that has it all.
+func TestTokenWithoutPermissionsActsWithoutRoles(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	target := w.issueTo(dan, shared)
+	w.Owners.Set("acme", "ann", apitoken.Standing{Active: true, Permissions: set("credentials:manage"), Roles: []string{"administrator"}})
+	caller := w.Verify(w.issue(plain).Secret).Actor()
+	oneFamily(t, w.Service.Revoke(t.Context(), caller, target.Token.ID, ""), apitoken.ErrNotFound)
+	require.NoError(t, w.Service.Revoke(t.Context(), ann, target.Token.ID, ""))
+}
+
+// A token does not prolong, enable or open up one that may do more, but it may
+// stop it.
+func TestTokenStrengthensOnlyWhatItCovers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	caller := w.Verify(w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "caller", Permissions: []string{"devices:view"}}).Secret).Actor()
+	issue := func(permissions ...string) apitoken.ID {
+		return w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "target", Permissions: permissions}).Token.ID
+	}
+	strong, weak := issue("devices:view", "reports:view"), issue("devices:view")
+	name, soon := "renamed", apitoken.ExpiresIn(time.Hour)
+	for verb, call := range map[string]func(id apitoken.ID) error{
+		"edit": func(id apitoken.ID) error {
+			_, err := w.Service.Edit(t.Context(), caller, id, apitoken.EditRequest{Name: &name})
+			return err
+		},
+		"extend": func(id apitoken.ID) error {
+			_, err := w.Service.Extend(t.Context(), caller, id, apitoken.ExtendRequest{Expiry: soon})
+			return err
+		},
+		"enable": func(id apitoken.ID) error {
+			_, err := w.Service.Enable(t.Context(), caller, id, apitoken.EnableRequest{})
+			return err
+		},
+	} {
+		require.NoError(t, call(weak), verb)
+		lacking, ok := errors.AsType[*apitoken.PermissionError](call(strong))
+		require.True(t, ok, verb)
+		require.Equal(t, []string{"reports:view"}, lacking.Missing, verb)
+	}
+	_, err := w.Service.Disable(t.Context(), caller, strong, "")
+	require.NoError(t, err)
+	require.NoError(t, w.Service.Revoke(t.Context(), caller, strong, ""))
+}
+
+// A principal that is kept, as in a stream, manages nothing once its token is
+// revoked, and within an overlap the replaced value does not take the token over.
+func TestTokenActorIsAskedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	kept := w.IssueAs(ann, apitoken.IssueRequest{Kind: plain, Name: "kept"})
+	actor := w.Verify(kept.Secret).Actor()
+	_, err := w.Service.Issue(t.Context(), actor, apitoken.IssueRequest{Kind: plain, Name: "while it works"})
+	require.NoError(t, err)
+
+	rotated, err := w.Service.Rotate(t.Context(), ann, kept.Token.ID, apitoken.RotateRequest{IfVersion: 1, Overlap: time.Hour})
+	require.NoError(t, err)
+	old := w.Verify(kept.Secret).Actor()
+	_, err = w.Service.Rotate(t.Context(), old, kept.Token.ID, apitoken.RotateRequest{IfVersion: 2})
+	oneFamily(t, err, apitoken.ErrForbidden)
+	_, err = w.Service.Rotate(t.Context(), w.Verify(rotated.Secret).Actor(), kept.Token.ID, apitoken.RotateRequest{IfVersion: 2})
+	require.NoError(t, err)
+
+	require.NoError(t, w.Service.Revoke(t.Context(), ann, kept.Token.ID, ""))
+	_, err = w.Service.Issue(t.Context(), actor, apitoken.IssueRequest{Kind: plain, Name: "afterwards"})
+	oneFamily(t, err, apitoken.ErrForbidden)
+	_, err = w.Service.List(t.Context(), actor, apitoken.ListQuery{})
+	oneFamily(t, err, apitoken.ErrForbidden)
+}
+
+// Filters reach a store only if they are text.
+func TestListFiltersAreText(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	bad := "a\x00\xff"
+	_, err := w.Service.List(t.Context(), ann, apitoken.ListQuery{Owner: bad, Agent: bad, Creator: bad, MetaKey: bad, MetaValue: bad})
+	require.Equal(t, []string{"agent", "creator", "meta_key", "meta_value", "owner"}, wrongFields(err))
+}
+
+// The presets name who manages other people's tokens: a colleague without a role
+// or the permission does not even see them (S1.7, S2.16, S3.4, S3.6).
+func TestPresetsNameManagers(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	eve := apitoken.Actor{ID: "eve", Tenant: "acme"}
+	for _, kind := range []apitoken.Kind{user, fixed, personal, shared, node, legacy} {
+		id := w.IssueAs(ann, apitoken.IssueRequest{Kind: kind, Name: "ann's"}).Token.ID
+		oneFamily(t, w.Service.Revoke(t.Context(), eve, id, ""), apitoken.ErrNotFound)
+		_, err := w.Service.Get(t.Context(), eve, id)
+		oneFamily(t, err, apitoken.ErrNotFound)
+	}
+}

@@ -13,8 +13,8 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
-// Every managing call names each wrong field at once, stores nothing, and
-// repeats no secret.
+// Every managing call names each wrong field at once (S1.17, S2.17: the name;
+// S2.26: each bad address), stores nothing, and repeats no secret.
 func TestBadInputIsNamedAtOnce(t *testing.T) {
 	t.Parallel()
 	const canary = "secret-CANARY-0123456789"
@@ -247,6 +247,8 @@ func TestMalformedCredentialsAskNoStore(t *testing.T) {
 		"two":                  {apitoken.VerifyRequest{Token: good, LegacyID: "u", LegacySecret: long(40)}, apitoken.ErrTwoCredentials},
 		"one and a half":       {apitoken.VerifyRequest{Token: good, LegacyID: "u"}, apitoken.ErrTwoCredentials},
 		"a legacy ID too long": {apitoken.VerifyRequest{LegacyID: long(129), LegacySecret: long(40)}, apitoken.ErrMalformedToken},
+		"a legacy ID damaged":  {apitoken.VerifyRequest{LegacyID: "u\xff", LegacySecret: long(40)}, apitoken.ErrMalformedToken},
+		"a legacy ID with NUL": {apitoken.VerifyRequest{LegacyID: "u\x00", LegacySecret: long(40)}, apitoken.ErrMalformedToken},
 		"a secret too short":   {apitoken.VerifyRequest{LegacyID: "u", LegacySecret: long(19)}, apitoken.ErrMalformedToken},
 		"a secret too long":    {apitoken.VerifyRequest{LegacyID: "u", LegacySecret: long(257)}, apitoken.ErrMalformedToken},
 	} {

@@ -18,6 +18,7 @@ const (
 	verbDelete  = "delete"
 	verbRotate  = "rotate"
 	verbReuse   = "report reuse"
+	verbLeak    = "report a leak"
 )
 
 // change is one managing call at work on one token: what was read, with what is
@@ -36,6 +37,8 @@ type change struct {
 	events  []Event
 	dirty   bool // rec differs from what is stored
 	deleted bool // delete instead of swap
+
+	idleWait time.Duration // how much later than due an idle token is revoked
 }
 
 type changeOptions struct {
@@ -49,11 +52,11 @@ const maxTries = 3
 
 // change reads a token, folds in what is due by the clock, lets decide make its
 // change, and writes it all in one guarded write with its events. If somebody
-// else was faster it decides anew. It returns the record as it is then.
+// else was faster it decides anew. It returns what was made, its record as it is then.
 //
 // Every decision is made from a fresh read; decide may be called several times
 // and must be free of side effects but on ch.
-func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOptions, decide func(ch *change) error) (*Record, error) {
+func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOptions, decide func(ch *change) error) (*change, error) {
 	if err := actor.check(); err != nil {
 		return nil, err
 	}
@@ -75,6 +78,9 @@ func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOption
 		if err := pw.may(o.verb, ch.rules, &ch.rec.Token); err != nil {
 			return nil, err
 		}
+		if err := ch.strengthens(o.verb); err != nil {
+			return nil, err
+		}
 		err = decide(ch)
 		if err == nil || errors.Is(err, ErrInvalid) {
 			err = errors.Join(f.join(), err) // all that is wrong, at once
@@ -83,11 +89,11 @@ func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOption
 			return nil, err
 		}
 		if !ch.dirty && len(ch.events) == 0 {
-			return ch.rec, nil
+			return ch, nil
 		}
 		err = ch.write(ctx, version)
 		if err == nil {
-			return ch.rec, nil
+			return ch, nil
 		}
 		if !errors.Is(err, ErrConflict) {
 			return nil, err
@@ -132,6 +138,9 @@ func (ch *change) fold() bool {
 			return true
 		}
 		if st.what == EventRevoked {
+			if ch.now.Before(st.at.Add(ch.idleWait)) {
+				return false
+			}
 			ch.guard = Guard{NotUsedAfter: recorded, NeverUsed: recorded.IsZero()}
 		}
 		cause := st.apply(ch.rec)
@@ -228,7 +237,7 @@ func (ch *change) editable(verb string) error {
 	if !ch.known {
 		return &StateError{Verb: verb, Status: t.StatusAt(ch.now), Why: "no policy is configured for kind " + string(t.Kind) + ": add it to Options.Kinds"}
 	}
-	switch status := t.StatusAt(ch.now); {
+	switch status := t.StatusAt(ch.rec.notBefore(ch.now)); {
 	case status == StatusRevoked:
 		return &StateError{Verb: verb, Status: status, Why: "the token is revoked for good: issue a new one"}
 	case status == StatusExpired:

@@ -69,8 +69,8 @@
 //     lists.
 //  6. You should keep the clocks of all nodes together (NTP), within
 //     [Options].ClockSkew.
-//  7. You should set [Options].Prefix to your product's name and register it with
-//     the secret scanners your customers use.
+//  7. You should set [Options].Prefix to your product's name, register it with the
+//     secret scanners your customers use, and take their alerts (httpauth.Alerts).
 //  8. You should issue tokens for automation from a service account that is never
 //     deactivated and whose permissions never change: a token stops working when
 //     its owner does, where the policy follows the owner.

@@ -154,7 +154,8 @@ func (ch *change) editGrant(req *EditRequest, f *faults) Grant {
 }
 
 // EditOrigins replaces the browser origins that may call the API with any of the
-// tenant's tokens (S1.1). Who may do so is the host's handler's to decide.
+// tenant's tokens (S1.1). Which active user may do so is the host's handler's to
+// decide.
 func (s *Service) EditOrigins(ctx context.Context, actor Actor, req OriginsRequest) (Settings, error) {
 	var f faults
 	f.addErr(actor.check())
@@ -164,6 +165,9 @@ func (s *Service) EditOrigins(ctx context.Context, actor Actor, req OriginsReque
 		f.add("actor.tenant", "is empty: origins belong to one tenant")
 	}
 	if err := f.join(); err != nil {
+		return Settings{}, err
+	}
+	if _, err := s.powers(ctx, actor); err != nil {
 		return Settings{}, err
 	}
 	for range maxTries {

@@ -287,4 +287,9 @@ func TestEditOriginsVersionsAndEvents(t *testing.T) {
 	require.Equal(t, []apitoken.EventType{apitoken.EventOrigins, apitoken.EventOrigins}, eventTypes(events))
 	require.Equal(t, "why", events[0].Reason)
 	require.Equal(t, apitoken.Party{Type: apitoken.PartyUser, ID: "dan"}, events[1].Actor)
+
+	w.Owners.SetActive("acme", "dan", false)
+	_, err = edit(dan, 0, "https://evil.example")
+	oneFamily(t, err, apitoken.ErrMayNot)
+	require.Empty(t, must(w.Service.Origins(t.Context(), ann)).Origins)
 }

@@ -22,6 +22,7 @@ const (
 	EventDeleted  EventType = "token.deleted"
 	EventExpired  EventType = "token.expired"
 	EventReused   EventType = "token.reused" // a value replaced by rotation was presented after its overlap
+	EventLeaked   EventType = "token.leaked" // a value was found where it does not belong; Reason says where
 	EventOrigins  EventType = "tenant.origins_edited"
 )
 

@@ -51,7 +51,7 @@ func (s *Service) Explain(ctx context.Context, actor Actor, req ExplainRequest) 
 	} else {
 		now = s.now()
 	}
-	rec, _, err := s.readable(ctx, actor, id)
+	rec, err := s.readable(ctx, actor, id, now)
 	if err != nil {
 		return Explanation{}, err
 	}

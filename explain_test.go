@@ -142,7 +142,9 @@ func TestExplainShowsOutages(t *testing.T) {
 		}
 		return apitoken.Check{}
 	}
-	explain := func(req apitoken.ExplainRequest) (apitoken.Explanation, error) { return w.Service.Explain(t.Context(), system, req) }
+	explain := func(req apitoken.ExplainRequest) (apitoken.Explanation, error) {
+		return w.Service.Explain(t.Context(), system, req)
+	}
 	byID := apitoken.ExplainRequest{ID: issued.Token.ID, Verify: need}
 
 	x := must(explain(byID))

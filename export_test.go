@@ -112,6 +112,11 @@ func (l *MemoryLimiter) Buckets() int {
 	return n
 }
 
+// RecordUse counts a use as Verify does.
+func (s *Service) RecordUse(rec *Record, now time.Time, from netip.Addr) {
+	s.record(s.compile(rec), rec, now, from, false)
+}
+
 const (
 	MaxArgonMemory = maxArgonMemory
 	MaxArgonWork   = maxArgonWork

@@ -297,7 +297,7 @@ func (s *Service) importAgain(ctx context.Context, in *intake, old *Record) (Imp
 		return ImportedBefore, t.StatusAt(in.now), nil
 	}
 	stopped := false
-	rec, err := s.change(ctx, in.actor, t.ID, changeOptions{verb: verbRevoke, reason: row.Reason}, func(ch *change) error {
+	ch, err := s.change(ctx, in.actor, t.ID, changeOptions{verb: verbRevoke, reason: row.Reason}, func(ch *change) error {
 		if stopped = stops(&ch.rec.Token); !stopped {
 			return nil
 		}
@@ -312,9 +312,9 @@ func (s *Service) importAgain(ctx context.Context, in *intake, old *Record) (Imp
 	case err != nil:
 		return "", "", err
 	case !stopped:
-		return ImportedBefore, rec.Token.StatusAt(in.now), nil
+		return ImportedBefore, ch.rec.Token.StatusAt(in.now), nil
 	}
-	return ImportedStopped, rec.Token.StatusAt(in.now), nil
+	return ImportedStopped, ch.rec.Token.StatusAt(in.now), nil
 }
 
 // fallBack asks the host's old table about a key that is not imported, and imports
@@ -395,14 +395,14 @@ const maxCutOverTokens = 1000
 //
 // Errors: [ErrInvalid], [ErrForbidden], [ErrUnavailable].
 func (s *Service) ReadyToCutOver(ctx context.Context, actor Actor, since time.Time) (CutOver, error) {
-	scan, err := s.scan(ctx, actor)
+	query, err := s.query(ctx, actor)
 	if err != nil {
 		return CutOver{}, err
 	}
-	scan.Status, scan.Sort, scan.Limit = StatusActive, SortCreated, maxPage
+	query.Status, query.Sort, query.Limit = StatusActive, SortCreated, maxPage
 	out := CutOver{}
 	for {
-		recs, err := s.store.List(ctx, scan)
+		recs, err := s.store.List(ctx, query)
 		if err != nil {
 			return CutOver{}, outage("store", err)
 		}
@@ -411,7 +411,7 @@ func (s *Service) ReadyToCutOver(ctx context.Context, actor Actor, since time.Ti
 				continue
 			}
 			out.Open++
-			v := s.plainView(rec, scan.Now)
+			v := s.plainView(rec, query.Now)
 			if v.Usage.Legacy.IsZero() || v.Usage.Legacy.Before(since) {
 				continue
 			}
@@ -420,12 +420,12 @@ func (s *Service) ReadyToCutOver(ctx context.Context, actor Actor, since time.Ti
 				out.Tokens = append(out.Tokens, v)
 			}
 		}
-		if len(recs) < scan.Limit {
+		if len(recs) < query.Limit {
 			out.Ready = out.Used == 0
 			return out, nil
 		}
-		after := PositionOf(&recs[len(recs)-1].Token, scan.Sort, scan.Now)
-		scan.After = &after
+		after := PositionOf(&recs[len(recs)-1].Token, query.Sort, query.Now)
+		query.After = &after
 	}
 }
 

@@ -57,7 +57,7 @@ func (s *Service) Issue(ctx context.Context, actor Actor, req IssueRequest) (Iss
 	err = s.store.Create(ctx, rec, []Event{e})
 	if err != nil {
 		if dup, ok := errors.AsType[*DuplicateError](err); ok {
-			return Issued{}, s.duplicate(ctx, &pw, rec, dup, now)
+			return Issued{}, s.duplicate(ctx, rec, dup, now)
 		}
 		// Unclear: did it happen? Our own mark tells.
 		stored, again := s.store.Get(ctx, rec.Token.ID)
@@ -136,6 +136,9 @@ func (s *Service) draft(ctx context.Context, pw *powers, r *kindRules, req *Issu
 	if err := s.assign(ctx, pw, r, req, t, &f); err != nil {
 		return nil, err
 	}
+	if pw.actor.resources != nil {
+		t.Resources = t.Resources.within(*pw.actor.resources)
+	}
 	if req.Legacy.ID != "" && !req.Legacy.Secret.IsZero() {
 		sum := digestLegacy(req.Legacy.ID, req.Legacy.Secret.Reveal())
 		rec.Alias, rec.Legacy = req.Legacy.ID, Slot{Algorithm: algorithmSHA256, Blob: sum[:]}
@@ -167,7 +170,7 @@ func (s *Service) assign(ctx context.Context, pw *powers, r *kindRules, req *Iss
 		if req.Owner != "" {
 			f.add("owner", "must be empty: a %s token belongs to its agent", r.kind)
 		}
-		return s.assignAgent(ctx, r, req, t, f)
+		return s.assignAgent(ctx, pw, r, req, t, f)
 	case OwnedByTenant:
 		if req.Owner != "" {
 			f.add("owner", "must be empty: a %s token belongs to no person", r.kind)
@@ -181,9 +184,6 @@ func (s *Service) assign(ctx context.Context, pw *powers, r *kindRules, req *Iss
 			t.Resources = pw.standing.Resources
 		}
 	}
-	if pw.actor.resources != nil {
-		t.Resources = t.Resources.within(*pw.actor.resources)
-	}
 	if req.Agent != "" {
 		f.add("agent", "must be empty: %s tokens do not belong to agents", r.kind)
 	}
@@ -192,8 +192,9 @@ func (s *Service) assign(ctx context.Context, pw *powers, r *kindRules, req *Iss
 }
 
 // assignAgent ties the token to a registered agent, with what agents of its
-// kind get. An agent that is not registered gets none (S1.23).
-func (s *Service) assignAgent(ctx context.Context, r *kindRules, req *IssueRequest, t *Token, f *faults) error {
+// kind get. An agent that is not registered gets none (S1.23). A person who may
+// issue it needs as much (S3.10): the value is theirs to use.
+func (s *Service) assignAgent(ctx context.Context, pw *powers, r *kindRules, req *IssueRequest, t *Token, f *faults) error {
 	if req.Role != "" || req.Permissions != nil {
 		f.add("permissions", "must be left out: the kind of the agent decides")
 	}
@@ -215,8 +216,12 @@ func (s *Service) assignAgent(ctx context.Context, r *kindRules, req *IssueReque
 		f.add("agent", "agents of kind %q get no token", clip(reg.Kind))
 		return nil
 	}
+	set := s.closed(kind.Permissions)
+	if beyond := set.Minus(pw.permissions); !pw.actor.system && beyond.Len() > 0 {
+		f.add("agent", "agents of kind %q have %v, which is beyond what you have", clip(reg.Kind), beyond.Names())
+	}
 	t.Agent = req.Agent
-	t.Grant = Grant{Permissions: s.closed(kind.Permissions).Names()}
+	t.Grant = Grant{Permissions: set.Names()}
 	return nil
 }
 
@@ -228,6 +233,10 @@ func (s *Service) grant(pw *powers, r *kindRules, role string, names []string, f
 	if r.Grant == GrantLive {
 		if role != "" || names != nil {
 			f.add("permissions", "must be left out: a %s token has what its owner has, at each request; to restrict it use another kind", r.kind)
+		}
+		// Not cut by licences: they cut the token itself at each request.
+		if beyond := pw.standing.Permissions.Intersect(r.ceiling).Minus(pw.own); beyond.Len() > 0 {
+			f.add("permissions", "a %s token has what its owner has, and %v is beyond what you have here: use another kind", r.kind, beyond.Names())
 		}
 		return Grant{Live: true}
 	}
@@ -290,25 +299,29 @@ func (s *Service) chosen(pw *powers, r *kindRules, names []string, f *faults) Pe
 
 // duplicate explains why Create refused: an idempotency key that made this very
 // token answers with it.
-func (s *Service) duplicate(ctx context.Context, pw *powers, rec *Record, dup *DuplicateError, now time.Time) error {
-	switch dup.Field {
-	case "alias":
-		return fieldErr("legacy.id", "is bound to another token already")
-	case "idempotency key":
-		old, err := s.store.Get(ctx, dup.Existing)
-		if err != nil {
-			return outage("store", err)
-		}
-		if old.Token.Tenant != rec.Token.Tenant || !slices.Equal(old.IssueSum, rec.IssueSum) {
-			return fieldErr("idempotency_key", "was used for another request: use a new key for each new token")
-		}
-		view, err := s.view(ctx, old, now, nil)
-		if err != nil {
-			return err
-		}
-		return &AlreadyIssuedError{Token: view}
+func (s *Service) duplicate(ctx context.Context, rec *Record, dup *DuplicateError, now time.Time) error {
+	taken := fieldErr("legacy.id", "is bound to another token already")
+	switch {
+	case dup.Field == "alias" && (rec.IdempotencyKey == "" || dup.Existing == ""):
+		return taken
+	case dup.Field != "alias" && dup.Field != "idempotency key":
+		return dup
 	}
-	return dup
+	// A repeated request breaks both, and a store tells of either first.
+	old, err := s.store.Get(ctx, dup.Existing)
+	switch {
+	case err != nil:
+		return outage("store", err)
+	case old.Token.Tenant != rec.Token.Tenant || old.IdempotencyKey != rec.IdempotencyKey:
+		return taken
+	case !slices.Equal(old.IssueSum, rec.IssueSum):
+		return fieldErr("idempotency_key", "was used for another request: use a new key for each new token")
+	}
+	view, err := s.view(ctx, old, now, nil)
+	if err != nil {
+		return err
+	}
+	return &AlreadyIssuedError{Token: view}
 }
 
 // sumOf is a digest of a request, to know it again.

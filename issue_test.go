@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/apitokentest"
 )
 
 func TestIssueShowsTheValueOnce(t *testing.T) {
@@ -228,6 +229,7 @@ func TestIssueFreezesResources(t *testing.T) {
 			p := w.Verify(issued.Secret)
 			require.Equal(t, c.had, p.Resources())
 			require.Equal(t, c.had, w.get(issued.Token.ID).Resources)
+			require.True(t, w.issueTo(bob, plain).Token.Resources.All, "kinds that freeze none have all")
 			for _, group := range []string{"north", "south", "west"} {
 				need := worldCatalog.MustRequire("devices:view").In(group)
 				if c.had.Has(group) {
@@ -387,6 +389,47 @@ func TestIssueIdempotency(t *testing.T) {
 	require.NotEqual(t, first.Token.ID, w.IssueAs(ann, req).Token.ID)
 	foreign := w.IssueAs(zoe, apitoken.IssueRequest{Name: "one", IdempotencyKey: "k1"})
 	require.Equal(t, "rival", foreign.Token.Tenant, "keys are per tenant")
+}
+
+// A repeated request is known by its key whatever else of it is unique, and a key
+// whose token was just deleted is no miss of the caller's.
+func TestIssueIdempotencyBesideOtherUniqueness(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	req := apitoken.IssueRequest{
+		Kind: legacy, Name: "one", IdempotencyKey: "k",
+		Legacy: apitoken.LegacyCredential{ID: "uuid", Secret: apitoken.NewSecret(long(32))},
+	}
+	first := w.IssueAs(ann, req)
+	_, err := w.Service.Issue(t.Context(), ann, req)
+	var already *apitoken.AlreadyIssuedError
+	require.ErrorAs(t, err, &already)
+	require.Equal(t, first.Token.ID, already.Token.ID)
+	other := req
+	other.Name = "two"
+	_, err = w.Service.Issue(t.Context(), ann, other)
+	require.Equal(t, []string{"idempotency_key"}, wrongFields(err))
+	other.IdempotencyKey = "k2"
+	_, err = w.Service.Issue(t.Context(), ann, other)
+	require.Equal(t, []string{"legacy.id"}, wrongFields(err))
+	_, err = w.Service.Issue(t.Context(), zoe, req)
+	require.Equal(t, []string{"legacy.id"}, wrongFields(err), "another tenant's key is another key")
+
+	w.Store.Reset()
+	w.Store.On(func(c apitokentest.Call) error {
+		if c.Method == "Create" && c.Done {
+			w.Store.On(nil)
+			return w.rawDelete(first.Token.ID)
+		}
+		return nil
+	})
+	_, err = w.Service.Issue(t.Context(), ann, req)
+	oneFamily(t, err, apitoken.ErrUnavailable)
+	w.IssueAs(ann, req) // repeating it is safe
+}
+
+func (w *world) rawDelete(id apitoken.ID) error {
+	return w.Store.Unwrap().Delete(w.t.Context(), id, w.stored(id).Token.Version, apitoken.Guard{}, nil)
 }
 
 // A token that issues tokens gives no more than it has, whatever its owner has.

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // LegacyFormat describes one sort of key that the host's own system issued
@@ -296,9 +297,15 @@ func (f *faults) checkLegacy(cred LegacyCredential, r *kindRules) {
 }
 
 func (f *faults) pairID(field, id string) {
-	if id == "" || len(id) > maxLegacyID || hasControl(id, false) {
-		f.add(field, "needs 1 to %d bytes without control characters", maxLegacyID)
+	if !validLegacyID(id) {
+		f.add(field, "needs 1 to %d bytes of UTF-8 without control characters", maxLegacyID)
 	}
+}
+
+// validLegacyID keeps away from the store what it cannot hold: a database refuses
+// such text with an error, which would be an outage.
+func validLegacyID(id string) bool {
+	return id != "" && len(id) <= maxLegacyID && utf8.ValidString(id) && !hasControl(id, false)
 }
 
 // identifyLegacy finds the token of an ID and secret of an older kind. The two
@@ -310,7 +317,7 @@ func (s *Service) identifyLegacy(ctx context.Context, req *VerifyRequest, found 
 	}
 	issued := len(secret) >= minLegacySecret && len(secret) <= maxLegacySecret // as Issue binds them
 	fits := func(f *legacyFormat) bool { return f.Pair && f.fits(secret) }
-	if len(id) > maxLegacyID || !issued && !slices.ContainsFunc(s.legacy, fits) {
+	if !validLegacyID(id) || !issued && !slices.ContainsFunc(s.legacy, fits) {
 		return ErrMalformedToken
 	}
 	found.now = s.now()
@@ -396,4 +403,23 @@ func (s *Service) opens(ctx context.Context, slot *Slot, alias, secret string) (
 		return subtle.ConstantTimeCompare(slot.Blob, sum) == 1, nil
 	}
 	return s.slow.matches(ctx, slot, secret)
+}
+
+// ofOldKey finds the token of an older single key that is imported, for managing
+// calls. One that a rotation ended is found if what found it proves it: a whole
+// digest does, public first bytes do not. All else is ErrNotFound.
+func (s *Service) ofOldKey(ctx context.Context, key string) (*Record, error) {
+	found := identified{noImport: true}
+	err := s.identifyKey(ctx, key, &found)
+	switch {
+	case errors.Is(err, ErrUnavailable):
+		return nil, err
+	case found.c == nil:
+		return nil, ErrNotFound
+	}
+	rec := found.c.principal.rec
+	if ended := err == ErrLegacyEnded && strings.HasPrefix(rec.Alias, digestAliasMark); err != nil && !ended {
+		return nil, ErrNotFound
+	}
+	return rec, nil
 }

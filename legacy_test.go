@@ -119,6 +119,36 @@ func TestImportedKey(t *testing.T) {
 	require.ErrorIs(t, ask(func(r *apitoken.VerifyRequest) { r.Token = issued.Secret.Reveal() }), apitoken.ErrExpired)
 }
 
+// An older key that leaked is acted upon as a token string is.
+func TestLeakOfAnOldKey(t *testing.T) {
+	t.Parallel()
+	w := newImportWorld(t)
+	report := func(actor apitoken.Actor, key string) (apitoken.Leak, error) {
+		return w.Service.ReportLeak(t.Context(), actor, apitoken.LeakReport{Value: apitoken.NewSecret(key), Where: "a public repository"})
+	}
+	_, err := report(ann, oldKey)
+	require.ErrorIs(t, err, apitoken.ErrNotFound, "not imported")
+	id := w.importOne(row()).Token
+	for _, near := range []string{oldKey[:29] + "0", oldKey + "x", "sk_a1b2c3d4_guessguess"} {
+		_, err = report(ann, near)
+		require.ErrorIs(t, err, apitoken.ErrNotFound)
+	}
+	_, err = report(zoe, oldKey)
+	require.ErrorIs(t, err, apitoken.ErrNotFound)
+	ended := w.importOne(row(func(r *apitoken.ImportRow) { r.ID, r.Digest = "18", hexOf256(oldKey[:29]+"9") })).Token
+	value := w.rotate(ann, ended, 0)
+	_, err = report(ann, oldKey[:29]+"9")
+	require.ErrorIs(t, err, apitoken.ErrNotFound, "its token is not stopped for a key that opens nothing")
+	require.NoError(t, w.verify(value.Secret))
+
+	leak, err := report(ann, oldKey)
+	require.NoError(t, err)
+	require.Equal(t, id, leak.Token.ID)
+	require.Equal(t, apitoken.StateRevoked, leak.Token.State)
+	_, err = w.present("", oldKey)
+	require.ErrorIs(t, err, apitoken.ErrRevoked)
+}
+
 // Taking a format out of the options switches all its keys off.
 func TestFormatNoLongerConfigured(t *testing.T) {
 	t.Parallel()
@@ -388,7 +418,7 @@ func TestRollingDeploy(t *testing.T) {
 }
 
 func (w *world) dumpOfTokens() []*apitoken.Record {
-	recs, err := w.Store.Unwrap().List(context.Background(), apitoken.Scan{AnyTenant: true, AllKinds: true, Limit: 1000})
+	recs, err := w.Store.Unwrap().List(context.Background(), apitoken.StoreQuery{AnyTenant: true, AllKinds: true, Limit: 1000})
 	require.NoError(w.t, err)
 	return recs
 }

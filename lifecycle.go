@@ -43,6 +43,15 @@ func (t *Token) idle(now time.Time) bool {
 	return !at.IsZero() && !now.Before(at)
 }
 
+// notBefore is now, or the expiry if what follows it was written already: a clock
+// that steps back un-expires nothing.
+func (rec *Record) notBefore(now time.Time) time.Time {
+	if rec.ExpiryDone && now.Before(rec.Token.ExpiresAt) {
+		return rec.Token.ExpiresAt
+	}
+	return now
+}
+
 // EndsAt returns when the token will stop working by time alone: its expiry or
 // the end of its idle time, whichever comes first; zero = never.
 func (t *Token) EndsAt(now time.Time) time.Time { return earliest(t.ExpiresAt, t.IdleAt(now)) }
@@ -212,26 +221,30 @@ func (s *Service) Extend(ctx context.Context, actor Actor, id ID, req ExtendRequ
 }
 
 // Disable stops a token at once, until Enable (S3.13). A token that is disabled
-// already stays as it is, with its cause and its time. An active agent's token
+// already stays as it is, with its cause and its time. It is a pause: who may
+// enable the token, as a rule its owner, can end it, so Revoke what must stay
+// stopped. An active agent's token
 // is not disabled: deactivate the agent.
 //
 // Errors: [ErrNotFound], [ErrForbidden], [ErrConflict] ([StateError]),
 // [ErrInvalid] (field "reason"), [ErrUnavailable].
 func (s *Service) Disable(ctx context.Context, actor Actor, id ID, reason string) (View, error) {
-	return s.changed(ctx, actor, id, changeOptions{verb: verbDisable, reason: reason}, func(ch *change) error {
-		if ch.rec.Token.State == StateDisabled {
-			return nil
-		}
-		if err := ch.editable(verbDisable); err != nil {
-			return err
-		}
-		if err := ch.agentInactive(ctx, verbDisable); err != nil {
-			return err
-		}
-		ch.setState(StateDisabled, CauseByHand)
-		ch.note(EventDisabled, CauseByHand)
+	return s.changed(ctx, actor, id, changeOptions{verb: verbDisable, reason: reason}, func(ch *change) error { return ch.disable(ctx) })
+}
+
+func (ch *change) disable(ctx context.Context) error {
+	if ch.rec.Token.State == StateDisabled {
 		return nil
-	})
+	}
+	if err := ch.editable(verbDisable); err != nil {
+		return err
+	}
+	if err := ch.agentInactive(ctx, verbDisable); err != nil {
+		return err
+	}
+	ch.setState(StateDisabled, CauseByHand)
+	ch.note(EventDisabled, CauseByHand)
+	return nil
 }
 
 // Enable makes a disabled token work again, with a new expiry where its kind
@@ -271,7 +284,7 @@ func (ch *change) newExpiry(e Expiry) (time.Time, error) {
 	switch {
 	case ch.rules.EnableNeedsExpiry && (e.IsZero() || e.how == expiryNever):
 		return time.Time{}, fieldErr("expiry", "enabling a %s token needs a new expiry: give a date or an instant to come", ch.rules.kind)
-	case e.IsZero() && ch.rec.Token.Expired(ch.now):
+	case e.IsZero() && ch.rec.Token.Expired(ch.rec.notBefore(ch.now)):
 		return time.Time{}, fieldErr("expiry", "the present one has passed: give a new one")
 	case e.IsZero():
 		return ch.rec.Token.ExpiresAt, nil
@@ -303,18 +316,20 @@ func (s *Service) ownerMayHave(ctx context.Context, ch *change) error {
 // Errors: [ErrNotFound], [ErrConflict] ([StateError]), [ErrInvalid] (field
 // "reason"), [ErrUnavailable]: repeat the call.
 func (s *Service) Revoke(ctx context.Context, actor Actor, id ID, reason string) error {
-	_, err := s.change(ctx, actor, id, changeOptions{verb: verbRevoke, reason: reason}, func(ch *change) error {
-		if ch.rec.Token.State == StateRevoked {
-			return nil
-		}
-		if err := ch.agentInactive(ctx, verbRevoke); err != nil {
-			return err
-		}
-		ch.setState(StateRevoked, CauseByHand)
-		ch.note(EventRevoked, CauseByHand)
-		return nil
-	})
+	_, err := s.change(ctx, actor, id, changeOptions{verb: verbRevoke, reason: reason}, func(ch *change) error { return ch.revoke(ctx) })
 	return err
+}
+
+func (ch *change) revoke(ctx context.Context) error {
+	if ch.rec.Token.State == StateRevoked {
+		return nil
+	}
+	if err := ch.agentInactive(ctx, verbRevoke); err != nil {
+		return err
+	}
+	ch.setState(StateRevoked, CauseByHand)
+	ch.note(EventRevoked, CauseByHand)
+	return nil
 }
 
 // Delete removes a token in any state; its events stay. An active agent's token
@@ -335,14 +350,13 @@ func (s *Service) Delete(ctx context.Context, actor Actor, id ID, reason string)
 
 // changed is change with a view of the outcome.
 func (s *Service) changed(ctx context.Context, actor Actor, id ID, o changeOptions, decide func(ch *change) error) (View, error) {
-	rec, err := s.change(ctx, actor, id, o, decide)
+	ch, err := s.change(ctx, actor, id, o, decide)
 	if err != nil {
 		return View{}, err
 	}
-	now := s.instant()
-	view, err := s.view(ctx, rec, now, nil)
+	view, err := s.view(ctx, ch.rec, ch.now, nil)
 	if err != nil {
-		return s.plainView(rec, now), nil // the change is made; only look-ups for show failed
+		return s.plainView(ch.rec, ch.now), nil // the change is made; only look-ups for show failed
 	}
 	return view, nil
 }

@@ -14,6 +14,7 @@ type Manager interface {
 	Verifier
 	Editor
 	Reader
+	Responder
 	Maintainer
 	Importer
 }
@@ -55,6 +56,12 @@ type Reader interface {
 	Explain(ctx context.Context, actor Actor, req ExplainRequest) (Explanation, error)
 }
 
+// Responder acts when values leaked.
+type Responder interface {
+	ReportLeak(ctx context.Context, actor Actor, report LeakReport) (Leak, error)
+	Bulk(ctx context.Context, actor Actor, req BulkRequest) iter.Seq2[BulkProgress, error]
+}
+
 // Maintainer does what time asks for.
 type Maintainer interface {
 	Run(ctx context.Context) error
@@ -79,7 +86,7 @@ type Actor struct {
 	// checked where a Policy names roles or permissions, and no actor can grant
 	// more than Permissions together with what the Catalog says of Roles. Both
 	// nil = ask Options.Owners; with neither, the actor has no permissions to
-	// grant.
+	// grant. Where Owners is set, what it says bounds both.
 	Roles       []string
 	Permissions []string
 	RequestID   string     // for the audit event
@@ -91,6 +98,7 @@ type Actor struct {
 	ceiling     *Permissions // of an actor that is itself a token
 	resources   *Resources   // likewise
 	token       ID           // likewise
+	principal   *Principal   // likewise, as it was when the request was verified
 }
 
 // System returns the actor of the host's own jobs in a tenant: it passes role

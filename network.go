@@ -2,6 +2,7 @@ package apitoken
 
 import (
 	"cmp"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -160,7 +161,23 @@ type networkSet struct {
 	v4, v6 []addrRange
 }
 
-type addrRange struct{ first, last netip.Addr }
+type addrRange struct{ first, last bits128 }
+
+// bits128 is an address as a number.
+type bits128 struct{ high, low uint64 }
+
+func bitsOf(a netip.Addr) bits128 {
+	b := a.As16()
+	return bits128{binary.BigEndian.Uint64(b[:8]), binary.BigEndian.Uint64(b[8:])}
+}
+
+func (b bits128) less(c bits128) bool {
+	return b.high < c.high || b.high == c.high && b.low < c.low
+}
+
+func (b bits128) compare(c bits128) int {
+	return cmp.Or(cmp.Compare(b.high, c.high), cmp.Compare(b.low, c.low))
+}
 
 func newNetworkSet(prefixes []netip.Prefix) *networkSet {
 	if len(prefixes) == 0 {
@@ -171,8 +188,8 @@ func newNetworkSet(prefixes []netip.Prefix) *networkSet {
 		if !p.IsValid() {
 			continue // a damaged entry matches nothing
 		}
-		r := addrRange{p.Addr(), lastAddr(p)}
-		if r.first.Is4() {
+		r := addrRange{bitsOf(p.Addr()), bitsOf(lastAddr(p))}
+		if p.Addr().Is4() {
 			s.v4 = append(s.v4, r)
 		} else {
 			s.v6 = append(s.v6, r)
@@ -186,11 +203,11 @@ func newNetworkSet(prefixes []netip.Prefix) *networkSet {
 // overlap otherwise.
 func mergeRanges(rs []addrRange) []addrRange {
 	slices.SortFunc(rs, func(a, b addrRange) int {
-		return cmp.Or(a.first.Compare(b.first), b.last.Compare(a.last))
+		return cmp.Or(a.first.compare(b.first), b.last.compare(a.last))
 	})
 	var out []addrRange
 	for _, r := range rs {
-		if len(out) == 0 || out[len(out)-1].last.Less(r.first) {
+		if len(out) == 0 || out[len(out)-1].last.less(r.first) {
 			out = append(out, r)
 		}
 	}
@@ -206,29 +223,26 @@ func lastAddr(p netip.Prefix) netip.Addr {
 	return a
 }
 
-// contains reports whether an address is in the list; the invalid address is in
-// none.
+// contains reports whether an address is in the list, whatever its zone; the
+// invalid address is in none.
 func (s *networkSet) contains(a netip.Addr) bool {
-	if a.Is4In6() {
-		a = a.Unmap()
+	if !a.IsValid() {
+		return false
 	}
-	if a.Zone() != "" {
-		a = a.WithZone("")
-	}
-	rs := s.v6
-	if a.Is4() {
+	rs, b := s.v6, bitsOf(a)
+	if a.Is4() || a.Is4In6() {
 		rs = s.v4
 	}
 	lo, hi := 0, len(rs)
 	for lo < hi {
 		mid := (lo + hi) / 2
-		if rs[mid].last.Less(a) {
+		if rs[mid].last.less(b) {
 			lo = mid + 1
 		} else {
 			hi = mid
 		}
 	}
-	return lo < len(rs) && a.IsValid() && !a.Less(rs[lo].first)
+	return lo < len(rs) && !b.less(rs[lo].first)
 }
 
 // seenNetwork is the coarser network that usage remembers of an address.

@@ -49,28 +49,39 @@ func (s *Service) Deliver(ctx context.Context) (int, error) {
 		if err != nil {
 			return delivered, outage("store", err)
 		}
-		var settled []Settlement
 		for _, d := range claimed {
-			st := Settlement{EventID: d.Event.ID}
-			if err := s.deliver(ctx, d.Event); err == nil {
-				st.Done = true
-				delivered++
-			} else {
-				st.Aside = d.Attempts+1 >= deliverAttempts
-				st.RetryAt = now.Add(deliverBackoff << min(d.Attempts, deliverAttempts))
-				s.opts.Logger.WarnContext(ctx, "apitoken: event not delivered", "event", d.Event.ID, "attempt", d.Attempts+1, "aside", st.Aside, "error", err)
+			// Settled one by one, and none begun when the lease is nearly over: another
+			// node would deliver it again, and what became of it here would be lost.
+			now := s.instant()
+			if now.After(lease.Until.Add(-deliverLease / 4)) {
+				return delivered, nil
 			}
-			settled = append(settled, st)
-		}
-		if len(settled) > 0 {
-			if err := s.store.Settle(ctx, lease.Holder, settled); err != nil {
+			st := s.attempt(ctx, d, now)
+			if err := s.store.Settle(ctx, lease.Holder, []Settlement{st}); err != nil {
 				return delivered, outage("store", err)
+			}
+			if st.Done {
+				delivered++
 			}
 		}
 		if len(claimed) < deliverBatch {
 			return delivered, nil
 		}
 	}
+}
+
+// attempt hands one event over, and says what is to become of it.
+func (s *Service) attempt(ctx context.Context, d Delivery, now time.Time) Settlement {
+	st := Settlement{EventID: d.Event.ID}
+	err := s.deliver(ctx, d.Event)
+	if err == nil {
+		st.Done = true
+		return st
+	}
+	st.Aside = d.Attempts+1 >= deliverAttempts
+	st.RetryAt = now.Add(deliverBackoff << min(d.Attempts, deliverAttempts))
+	s.opts.Logger.WarnContext(ctx, "apitoken: event not delivered", "event", d.Event.ID, "attempt", d.Attempts+1, "aside", st.Aside, "error", err)
+	return st
 }
 
 func (s *Service) deliver(ctx context.Context, e Event) error {

@@ -86,6 +86,10 @@ type Policy struct {
 	// revokes the token. Otherwise it is refused and reported once.
 	RevokeOnReuse bool
 
+	// OnLeak says what the report of a leaked value does ([Service.ReportLeak]).
+	// Defaults to [LeakRevokes].
+	OnLeak LeakAction
+
 	// Share is the percentage of each API's rate limit that a new token gets, 1
 	// to 100 (S1.19). Defaults to 100.
 	Share int
@@ -136,7 +140,7 @@ type OwnerInactive string
 // What an inactive owner may mean.
 const (
 	OwnerSuspends OwnerInactive = ""        // refused while the owner is inactive, works again afterwards (S1.8)
-	OwnerDisables OwnerInactive = "disable" // refused, and stays disabled when the owner is back (S3.16). Needs Options.Owners
+	OwnerDisables OwnerInactive = "disable" // refused; that it stays disabled when the owner is back (S3.16) is planned. Needs Options.Owners
 	OwnerIgnored  OwnerInactive = "ignore"  // nothing
 )
 
@@ -182,10 +186,12 @@ const week = 7 * 24 * time.Hour
 // SlidingPolicy is the sliding family (S1): the user's permissions, live; 30
 // days from the last use, then revoked for good; half of each rate limit.
 // Creators are super_admin, org_admin, group_admin, group_membership_admin and
-// read_only_admin: change the names to yours. Needs [Options].Owners.
+// read_only_admin, managers the first two: change the names to yours. Needs
+// [Options].Owners.
 func SlidingPolicy() Policy {
 	return Policy{
 		CreatorRoles: []string{"super_admin", "org_admin", "group_admin", "group_membership_admin", "read_only_admin"},
+		ManagerRoles: []string{"super_admin", "org_admin"},
 		Grant:        GrantLive,
 		Lifetime:     Lifetime{Idle: 30 * 24 * time.Hour},
 		FixedExpiry:  true,
@@ -195,26 +201,30 @@ func SlidingPolicy() Policy {
 
 // AgentPolicy is for agents' tokens (S1.12): issued and replaced by the system,
 // refused unless the agent is registered and active, sliding as users' tokens.
-// kinds says what agents of each kind may do. Needs [Options].Agents.
+// kinds says what agents of each kind may do. Managers are as [SlidingPolicy]'s.
+// Needs [Options].Agents.
 func AgentPolicy(kinds map[string]AgentKind) Policy {
 	return Policy{
-		Ownership:   OwnedByAgent,
-		SystemOnly:  true,
-		AgentKinds:  kinds,
-		Lifetime:    Lifetime{Idle: 30 * 24 * time.Hour},
-		FixedExpiry: true,
-		Share:       50,
+		Ownership:    OwnedByAgent,
+		SystemOnly:   true,
+		ManagerRoles: []string{"super_admin", "org_admin"},
+		AgentKinds:   kinds,
+		Lifetime:     Lifetime{Idle: 30 * 24 * time.Hour},
+		FixedExpiry:  true,
+		Share:        50,
 	}
 }
 
 // FixedTermPolicy is the fixed-term family (S2): permissions and resource
 // groups frozen at issue, an expiry date of 90 days by default and one year at
 // most, through the end of that day UTC; expired tokens stay visible and locked;
-// no rotation. Creators need the permission createPermission ("" = any may).
+// no rotation. Creators and managers need the permission createPermission, that
+// to manage API credentials (S2.16; "" = any may).
 // Needs [Options].Owners, and [Options].Admins if there is a Notifier.
 func FixedTermPolicy(createPermission string) Policy {
 	return Policy{
 		CreatePermission: createPermission,
+		ManagePermission: createPermission,
 		FreezeResources:  true,
 		Lifetime: Lifetime{
 			Default:  Period{Days: 90},
@@ -317,5 +327,6 @@ var defaultMessages = map[EventType]string{
 	EventDeleted:  "API Token deleted",
 	EventExpired:  "API Token expired",
 	EventReused:   "API Token used with a replaced value",
+	EventLeaked:   "API Token found in a leak",
 	EventOrigins:  "Trusted origins changed",
 }

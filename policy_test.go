@@ -68,8 +68,8 @@ func TestNewNamesWhatAPresetNeeds(t *testing.T) {
 		"sliding":  {apitoken.SlidingPolicy(), []string{`Kinds["k"].Grant`}, "set Options.Owners"},
 		"agent":    {apitoken.AgentPolicy(nil), []string{`Kinds["k"].Ownership`}, "set Options.Agents"},
 		"fixed":    {apitoken.FixedTermPolicy(""), []string{`Kinds["k"].FreezeResources`}, "set Options.Owners"},
-		"personal": {apitoken.PersonalPolicy(), []string{`Kinds["k"].Grant`, `Kinds["k"].OwnerInactive`, `Kinds["k"].CreatorRolesAtUse`}, "set Options.Owners"},
-		"legacy":   {apitoken.LegacyPolicy(), []string{`Kinds["k"].Grant`, `Kinds["k"].OwnerInactive`, `Kinds["k"].CreatorRolesAtUse`}, "set Options.Owners"},
+		"personal": {apitoken.PersonalPolicy(), []string{`Kinds["k"].CreatorRolesAtUse`, `Kinds["k"].Grant`, `Kinds["k"].OwnerInactive`}, "set Options.Owners"},
+		"legacy":   {apitoken.LegacyPolicy(), []string{`Kinds["k"].CreatorRolesAtUse`, `Kinds["k"].Grant`, `Kinds["k"].OwnerInactive`}, "set Options.Owners"},
 		"shared":   {apitoken.SharedPolicy(), nil, ""},
 		"node":     {apitoken.NodePolicy(), nil, ""},
 	} {
@@ -127,6 +127,15 @@ func TestNewNamesEachFault(t *testing.T) {
 		"ownership":               {kind(policy{Ownership: "nobody"}), `Kinds["k"].Ownership`, "use OwnedByCreator"},
 		"grant":                   {kind(policy{Grant: "all"}), `Kinds["k"].Grant`, "use GrantFrozen"},
 		"live without an owner":   {kind(policy{Grant: apitoken.GrantLive, Ownership: apitoken.OwnedByTenant}), `Kinds["k"].Grant`, "use GrantFrozen"},
+		"nobody may issue":        {kind(policy{SystemOnly: true}), `Kinds["k"].SystemOnly`, "change Ownership"},
+		"message of no event":     {kind(policy{Messages: map[apitoken.EventType]string{"token.made": "x"}}), `Kinds["k"].Messages`, "use one of the Event constants"},
+		"notice of no event":      {kind(policy{Notify: map[apitoken.EventType]apitoken.Recipients{"token.made": apitoken.NotifyOwner}}), `Kinds["k"].Notify`, "use one of the Event constants"},
+		"edit what is live": {func(o *options) {
+			o.Owners = apitoken.OwnersFunc(func(context.Context, string, string) (apitoken.Standing, error) {
+				return apitoken.Standing{}, apitoken.ErrNotFound
+			})
+			o.Kinds = kinds{"k": {Grant: apitoken.GrantLive, EditPermissions: true}}
+		}, `Kinds["k"].EditPermissions`, "have what their owners have"},
 		"cut of an agent's":       {kind(policy{Grant: apitoken.GrantCut, Ownership: apitoken.OwnedByAgent}), `Kinds["k"].Grant`, "use GrantFrozen"},
 		"after expiry":            {kind(policy{AfterExpiry: "delete"}), `Kinds["k"].AfterExpiry`, "use ExpiryLocks"},
 		"owner inactive":          {kind(policy{OwnerInactive: "delete"}), `Kinds["k"].OwnerInactive`, "use OwnerSuspends"},
@@ -191,8 +200,7 @@ func TestNewJoinsAllFaults(t *testing.T) {
 		"Prefix", "OldPrefixes[0]",
 		`Kinds["a"].Ceiling`, `Kinds["a"].CreatePermission`, `Kinds["a"].ManagePermission`, `Kinds["a"].DefaultRole`,
 		`Kinds["a"].Lifetime.Min`, `Kinds["a"].Lifetime.Idle`,
-		`Kinds["b"].Share`, `Kinds["b"].Purge`, `Kinds["b"].Ownership`, `Kinds["b"].Grant`, `Kinds["b"].AfterExpiry`, `Kinds["b"].OwnerInactive`,
-		`Kinds["b"].CreatorRolesAtUse`, `Kinds["b"].FreezeResources`,
+		`Kinds["b"].Share`, `Kinds["b"].Purge`, `Kinds["b"].Ownership`, `Kinds["b"].CreatorRolesAtUse`, `Kinds["b"].FreezeResources`, `Kinds["b"].Grant`, `Kinds["b"].AfterExpiry`, `Kinds["b"].OwnerInactive`,
 		`Uses["x"]`, `Uses["y"]`,
 	}, faultFields(first))
 	for _, f := range apitoken.Fields(first) {

@@ -78,13 +78,14 @@ type MemoryLimiter struct {
 
 type limiterShard struct {
 	mu      sync.Mutex
-	now     time.Time // the latest instant seen
-	buckets map[LimitKey]*bucket
+	now     time.Time          // the latest instant seen
+	buckets map[uint64]*bucket // by the hash of their keys, which is taken only once
 	byFull  bucketHeap
 }
 
 type bucket struct {
 	key     LimitKey
+	hash    uint64
 	limiter *rate.Limiter
 	limit   Limit
 	full    time.Time // it is not full before this instant; uses leave it behind
@@ -102,7 +103,7 @@ const maxDisorder = time.Second
 func NewMemoryLimiter(buckets int) *MemoryLimiter {
 	l := &MemoryLimiter{seed: maphash.MakeSeed(), max: max(1, buckets/64)}
 	for i := range l.shards {
-		l.shards[i].buckets = make(map[LimitKey]*bucket)
+		l.shards[i].buckets = make(map[uint64]*bucket)
 	}
 	return l
 }
@@ -118,17 +119,22 @@ func (l *MemoryLimiter) Allow(_ context.Context, key LimitKey, limit Limit, now 
 		d.RetryAfter = limit.Window
 		return d, nil
 	}
-	shard := &l.shards[maphash.Comparable(l.seed, key)%uint64(len(l.shards))]
+	hash := maphash.Comparable(l.seed, key)
+	shard := &l.shards[hash%uint64(len(l.shards))]
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	now = shard.advance(now)
-	b, ok := shard.buckets[key]
+	b, ok := shard.buckets[hash]
+	for ok && b.key != key { // another key has this hash
+		hash++
+		b, ok = shard.buckets[hash]
+	}
 	if !ok {
 		if len(shard.buckets) >= l.max && !shard.dropFull() {
 			return Decision{}, errors.New("every bucket is in use: make the limiter larger")
 		}
-		b = &bucket{key: key, limit: limit, limiter: rate.NewLimiter(limit.perSecond(), limit.burst()), full: now}
-		shard.buckets[key] = b
+		b = &bucket{key: key, hash: hash, limit: limit, limiter: rate.NewLimiter(limit.perSecond(), limit.burst()), full: now}
+		shard.buckets[hash] = b
 		heap.Push(&shard.byFull, b)
 	}
 	if b.limit != limit {
@@ -177,7 +183,7 @@ func (s *limiterShard) dropFull() bool {
 		missing := float64(b.limit.burst()) - b.limiter.TokensAt(s.now)
 		if missing <= 0 {
 			heap.Pop(&s.byFull)
-			delete(s.buckets, b.key)
+			delete(s.buckets, b.hash)
 			return true
 		}
 		b.full = s.now.Add(max(1, b.limit.timeFor(missing)))

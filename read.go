@@ -8,13 +8,14 @@ import (
 	"errors"
 	"iter"
 	"slices"
-	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
 	defaultPage = 50
 	maxPage     = 500
+	maxCursor   = 4096 // bytes; more is not read
 )
 
 func isConflict(err error) bool { return errors.Is(err, ErrConflict) }
@@ -28,6 +29,7 @@ type lookups struct {
 
 // plainView is what the record alone tells.
 func (s *Service) plainView(rec *Record, now time.Time) View {
+	now = rec.notBefore(now)
 	t := rec.Token.clone()
 	s.addUnwritten(&t)
 	_, known := s.rulesOf(t.Kind)
@@ -120,7 +122,7 @@ func (s *Service) addUnwritten(t *Token) {
 	if u, ok := s.uses.peek(t.ID); ok {
 		t.Usage.Uses += u.Count
 		if u.LastUsed.After(t.Usage.LastUsed) {
-			t.Usage.LastUsed, t.Usage.Address, t.Usage.Networks = u.LastUsed, u.Address, u.Networks
+			t.Usage.LastUsed, t.Usage.Address, t.Usage.Networks = u.LastUsed, u.Address, slices.Clone(u.Networks)
 		}
 		if u.Legacy.After(t.Usage.Legacy) {
 			t.Usage.Legacy = u.Legacy
@@ -129,40 +131,34 @@ func (s *Service) addUnwritten(t *Token) {
 }
 
 // readable finds a token the actor may see and that is not due to be deleted.
-func (s *Service) readable(ctx context.Context, actor Actor, id ID) (*Record, powers, error) {
+func (s *Service) readable(ctx context.Context, actor Actor, id ID, now time.Time) (*Record, error) {
 	if err := actor.check(); err != nil {
-		return nil, powers{}, err
+		return nil, err
 	}
 	pw, err := s.powers(ctx, actor)
 	if err != nil {
-		return nil, pw, err
+		return nil, err
 	}
 	rec, err := s.fresh(ctx, id)
 	if err != nil {
-		return nil, pw, err
+		return nil, err
 	}
 	rules, _ := s.rulesOf(rec.Token.Kind)
-	if !pw.sees(rules, &rec.Token) || s.gone(rec) {
-		return nil, pw, ErrNotFound
+	if purge := rec.Token.PurgeAt(now); !pw.sees(rules, &rec.Token) || !purge.IsZero() && !now.Before(purge) {
+		return nil, ErrNotFound
 	}
-	return rec, pw, nil
-}
-
-// gone reports whether the token is due to be deleted.
-func (s *Service) gone(rec *Record) bool {
-	now := s.instant()
-	at := rec.Token.PurgeAt(now)
-	return !at.IsZero() && !now.Before(at)
+	return rec, nil
 }
 
 // Get returns a token the actor may see. Errors: [ErrNotFound] for all others,
 // [ErrUnavailable].
 func (s *Service) Get(ctx context.Context, actor Actor, id ID) (View, error) {
-	rec, _, err := s.readable(ctx, actor, id)
+	now := s.instant()
+	rec, err := s.readable(ctx, actor, id, now)
 	if err != nil {
 		return View{}, err
 	}
-	return s.view(ctx, rec, s.instant(), nil)
+	return s.view(ctx, rec, now, nil)
 }
 
 // FindBySecret finds one of the tenant's tokens by its value (S1.26): expired,
@@ -181,7 +177,8 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 	if !ok {
 		return s.findByOldKey(ctx, actor, secret)
 	}
-	rec, _, err := s.readable(ctx, actor, parts.id)
+	now := s.instant()
+	rec, err := s.readable(ctx, actor, parts.id, now)
 	if err != nil {
 		return View{}, err
 	}
@@ -190,27 +187,20 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 	if !primary.matches(&sum, parts.prefix) && !previous.matches(&sum, parts.prefix) {
 		return View{}, ErrNotFound
 	}
-	return s.view(ctx, rec, s.instant(), nil)
+	return s.view(ctx, rec, now, nil)
 }
 
 // findByOldKey is FindBySecret for a key of an older format.
 func (s *Service) findByOldKey(ctx context.Context, actor Actor, key string) (View, error) {
-	found := identified{noImport: true}
-	err := s.identifyKey(ctx, key, &found)
-	switch {
-	case errors.Is(err, ErrUnavailable):
-		return View{}, err
-	case found.c == nil:
-		return View{}, ErrNotFound
-	}
-	rec := found.c.principal.rec
-	if ended := err == ErrLegacyEnded && strings.HasPrefix(rec.Alias, digestAliasMark); err != nil && !ended {
-		return View{}, ErrNotFound
-	}
-	if rec, _, err = s.readable(ctx, actor, rec.Token.ID); err != nil {
+	rec, err := s.ofOldKey(ctx, key)
+	if err != nil {
 		return View{}, err
 	}
-	return s.view(ctx, rec, s.instant(), nil)
+	now := s.instant()
+	if rec, err = s.readable(ctx, actor, rec.Token.ID, now); err != nil {
+		return View{}, err
+	}
+	return s.view(ctx, rec, now, nil)
 }
 
 // History returns a token's events in the order they happened, for as long as
@@ -271,17 +261,17 @@ func (p *powers) seesHistory(s *Service, first *Event) bool {
 
 // Counts returns how many tokens the actor can see, of each kind (S1.27).
 func (s *Service) Counts(ctx context.Context, actor Actor) (Counts, error) {
-	scan, err := s.scan(ctx, actor)
+	query, err := s.query(ctx, actor)
 	if err != nil {
 		return Counts{}, err
 	}
-	byKind, err := s.store.Counts(ctx, scan)
+	byKind, err := s.store.Counts(ctx, query)
 	if err != nil {
 		return Counts{}, outage("store", err)
 	}
 	c := Counts{Kinds: make(map[Kind]int)}
 	for kind := range s.kinds {
-		if scan.AllKinds || slices.Contains(scan.Kinds, kind) || slices.Contains(scan.OwnKinds, kind) {
+		if query.AllKinds || slices.Contains(query.Kinds, kind) || slices.Contains(query.OwnKinds, kind) {
 			c.Kinds[kind] = 0
 		}
 	}
@@ -289,41 +279,42 @@ func (s *Service) Counts(ctx context.Context, actor Actor) (Counts, error) {
 		c.Kinds[kind] = n
 		c.Total += n
 	}
-	for v, err := range s.All(ctx, actor, ListQuery{Suspicious: true, Limit: maxPage}) {
-		if err != nil {
+	w := &walk{s: s, now: query.Now, query: query, seen: new(lookups), suspicious: true}
+	for done := false; !done; {
+		var views []View
+		if views, done, err = w.next(ctx, maxPage); err != nil {
 			return Counts{}, err
 		}
-		_ = v
-		c.Suspicious++
+		c.Suspicious += len(views)
 	}
 	return c, nil
 }
 
-// scan begins a store query for what the actor may see.
-func (s *Service) scan(ctx context.Context, actor Actor) (Scan, error) {
+// query begins a store query for what the actor may see.
+func (s *Service) query(ctx context.Context, actor Actor) (StoreQuery, error) {
 	if err := actor.check(); err != nil {
-		return Scan{}, err
+		return StoreQuery{}, err
 	}
 	pw, err := s.powers(ctx, actor)
 	if err != nil {
-		return Scan{}, err
+		return StoreQuery{}, err
 	}
-	scan := Scan{Tenant: actor.Tenant, AnyTenant: actor.crossTenant, Now: s.instant(), AllKinds: true}
+	query := StoreQuery{Tenant: actor.Tenant, AnyTenant: actor.crossTenant, Now: s.instant(), AllKinds: true}
 	for _, kind := range s.kindNames() {
 		rules := s.kinds[kind]
 		if pw.manages(rules) {
-			scan.Kinds = append(scan.Kinds, kind)
+			query.Kinds = append(query.Kinds, kind)
 			continue
 		}
-		scan.AllKinds = false // and with it the tokens of kinds that are no longer configured
+		query.AllKinds = false // and with it the tokens of kinds that are no longer configured
 		if rules.Ownership == OwnedByCreator {
-			scan.OwnKinds = append(scan.OwnKinds, kind)
+			query.OwnKinds = append(query.OwnKinds, kind)
 		}
 	}
 	if !actor.system {
-		scan.OwnedBy = actor.ID
+		query.OwnedBy = actor.ID
 	}
-	return scan, nil
+	return query, nil
 }
 
 // List returns a page of the tokens the actor may see. Errors: [ErrInvalid],
@@ -346,22 +337,30 @@ func (s *Service) List(ctx context.Context, actor Actor, q ListQuery) (Page, err
 	if q.Status != "" && !slices.Contains(statusFilters, q.Status) {
 		f.add("status", "%q cannot be asked for: use one of %v", clip(string(q.Status)), statusFilters)
 	}
+	f.identifier("owner", q.Owner)
+	f.identifier("agent", q.Agent)
+	f.identifier("creator", q.Creator)
+	f.identifier("meta_key", q.MetaKey)
+	if len(q.MetaValue) > maxMetadataBytes || !utf8.ValidString(q.MetaValue) {
+		f.add("meta_value", "is no UTF-8 of at most %d bytes", maxMetadataBytes)
+	}
 	cur, err := decodeCursor(q)
 	f.addErr(err)
 	if err := f.join(); err != nil {
 		return Page{}, err
 	}
-	scan, err := s.scan(ctx, actor)
+	query, err := s.query(ctx, actor)
 	if err != nil {
 		return Page{}, err
 	}
-	scan.OnlyKinds, scan.Owner, scan.Agent, scan.Creator = q.Kinds, q.Owner, q.Agent, q.Creator
-	scan.Status, scan.MetaKey, scan.MetaValue = q.Status, q.MetaKey, q.MetaValue
-	scan.Sort, scan.Desc = q.Sort, q.Desc
+	now := query.Now
+	query.OnlyKinds, query.Owner, query.Agent, query.Creator = q.Kinds, q.Owner, q.Agent, q.Creator
+	query.Status, query.MetaKey, query.MetaValue = q.Status, q.MetaKey, q.MetaValue
+	query.Sort, query.Desc = q.Sort, q.Desc
 	if !cur.Now.IsZero() {
-		scan.Now = cur.Now // so that states do not shift between pages
+		query.Now = cur.Now // so that states do not shift between pages
 	}
-	w := &walk{s: s, scan: scan, seen: new(lookups), phase: cur.Phase, after: cur.After, suspicious: q.Suspicious}
+	w := &walk{s: s, now: now, query: query, seen: new(lookups), phase: cur.Phase, after: cur.After, suspicious: q.Suspicious}
 	var page Page
 	for len(page.Tokens) < limit {
 		views, done, err := w.next(ctx, limit-len(page.Tokens))
@@ -373,7 +372,7 @@ func (s *Service) List(ctx context.Context, actor Actor, q ListQuery) (Page, err
 			return page, nil
 		}
 	}
-	page.Next = encodeCursor(cursor{Now: scan.Now, Phase: w.phase, After: w.after, Query: q.sum()})
+	page.Next = encodeCursor(cursor{Now: query.Now, Phase: w.phase, After: w.after, Query: q.sum()})
 	return page, nil
 }
 
@@ -410,7 +409,8 @@ var (
 // their own.
 type walk struct {
 	s          *Service
-	scan       Scan
+	now        time.Time // query.Now is the first page's
+	query      StoreQuery
 	seen       *lookups
 	suspicious bool
 	phase      int
@@ -430,9 +430,9 @@ func (w *walk) phases() []int {
 		return nil // nobody can say
 	case w.suspicious:
 		return []int{phaseYellow}
-	case w.scan.Sort == SortHealth && w.s.opts.Agents != nil && w.scan.Desc:
+	case w.query.Sort == SortHealth && w.s.opts.Agents != nil && w.query.Desc:
 		return []int{phaseOthers, phaseYellow}
-	case w.scan.Sort == SortHealth && w.s.opts.Agents != nil:
+	case w.query.Sort == SortHealth && w.s.opts.Agents != nil:
 		return []int{phaseYellow, phaseOthers}
 	}
 	return []int{phaseAll}
@@ -445,13 +445,13 @@ func (w *walk) next(ctx context.Context, limit int) ([]View, bool, error) {
 		return nil, true, nil
 	}
 	phase := phases[w.phase]
-	scan := w.scan
-	scan.After, scan.Limit = w.after, limit+1 // one more tells whether this was the last page
+	query := w.query
+	query.After, query.Limit = w.after, limit+1 // one more tells whether this was the last page
 	if phase != phaseAll {
-		scan.Limit = maxPage
+		query.Limit = maxPage
 	}
-	scan.HasAgent = phase == phaseYellow
-	recs, err := w.s.store.List(ctx, scan)
+	query.HasAgent = phase == phaseYellow
+	recs, err := w.s.store.List(ctx, query)
 	if err != nil {
 		return nil, false, outage("store", err)
 	}
@@ -460,17 +460,20 @@ func (w *walk) next(ctx context.Context, limit int) ([]View, bool, error) {
 		if len(views) == limit {
 			return views, false, nil
 		}
-		v, err := w.s.view(ctx, rec, scan.Now, w.seen)
+		v, err := w.s.view(ctx, rec, query.Now, w.seen)
 		if err != nil {
 			return nil, false, err
 		}
-		pos := PositionOf(&rec.Token, scan.Sort, scan.Now)
+		pos := PositionOf(&rec.Token, query.Sort, query.Now)
 		w.after = &pos
+		if at := rec.Token.PurgeAt(w.now); !at.IsZero() && !w.now.Before(at) {
+			continue // gone since the first page
+		}
 		if phase == phaseAll || v.Suspicious == (phase == phaseYellow) {
 			views = append(views, v)
 		}
 	}
-	if len(recs) == scan.Limit {
+	if len(recs) == query.Limit {
 		return views, false, nil
 	}
 	w.phase, w.after = w.phase+1, nil
@@ -503,11 +506,11 @@ func decodeCursor(q ListQuery) (cursor, error) {
 		return cursor{}, nil
 	}
 	var c cursor
-	b, err := base64.RawURLEncoding.DecodeString(q.Cursor)
+	b, err := base64.RawURLEncoding.DecodeString(q.Cursor[:min(len(q.Cursor), maxCursor)])
 	if err == nil {
 		err = json.Unmarshal(b, &c)
 	}
-	if err != nil || c.Now.IsZero() || c.Phase < 0 || len(q.Cursor) > 4096 {
+	if err != nil || c.Now.IsZero() || c.Phase < 0 || len(q.Cursor) > maxCursor {
 		return cursor{}, fieldErr("cursor", "cannot be read: take Page.Next of the page before as it is")
 	}
 	if !slices.Equal(c.Query, q.sum()) {

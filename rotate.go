@@ -19,7 +19,7 @@ import (
 func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequest) (Issued, error) {
 	var secret Secret
 	sum := sumOf(actor.ID, id, req.Overlap)
-	rec, err := s.change(ctx, actor, id, changeOptions{verbRotate, 0, req.Reason}, func(ch *change) error {
+	ch, err := s.change(ctx, actor, id, changeOptions{verbRotate, 0, req.Reason}, func(ch *change) error {
 		secret = Secret{}
 		t := &ch.rec.Token
 		if req.IdempotencyKey != "" && req.IdempotencyKey == ch.rec.RotateKey {
@@ -39,14 +39,18 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 			return err
 		}
 		rec := ch.rec
-		rec.Previous, rec.PreviousUntil, rec.ReuseReported = rec.Primary, ch.now.Add(req.Overlap).Truncate(time.Microsecond), false
+		rec.Previous, rec.ReuseReported = rec.Primary, false
+		rec.PreviousUntil = time.Time{} // over for every clock, also for one that is behind or was set back
+		if req.Overlap > 0 {
+			rec.PreviousUntil = ch.now.Add(req.Overlap).Truncate(time.Microsecond)
+		}
 		if !t.ExpiresAt.IsZero() && rec.PreviousUntil.After(t.ExpiresAt) {
 			rec.PreviousUntil = t.ExpiresAt
 		}
 		rec.Legacy = Slot{} // the alias stays, so that its end can be explained
-		rec.RotateKey, rec.RotateSum = req.IdempotencyKey, nil
 		if req.IdempotencyKey != "" {
-			rec.RotateSum = sum
+			// Else the last one stays: its retry may still be on the way.
+			rec.RotateKey, rec.RotateSum = req.IdempotencyKey, sum
 		}
 		secret = rec.newValue(ch.rules.prefix)
 		t.RotatedAt = ch.now
@@ -56,10 +60,9 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 	if err != nil {
 		return Issued{}, err
 	}
-	now := s.instant()
-	view, err := s.view(ctx, rec, now, nil)
+	view, err := s.view(ctx, ch.rec, ch.now, nil)
 	if err != nil {
-		view = s.plainView(rec, now)
+		view = s.plainView(ch.rec, ch.now)
 	}
 	return Issued{Token: view, Secret: secret}, nil
 }
@@ -94,6 +97,9 @@ func (ch *change) rotatable(ctx context.Context, req *RotateRequest) error {
 			return err
 		}
 	}
+	if p := ch.actor.principal; p != nil && p.replaced && p.Token == t.ID {
+		return mayNot("the value that the actor came with was replaced by a rotation: use the new one")
+	}
 	if ch.actor.token != t.ID && !ch.powers.mayObtain(ch.rules) {
 		return ErrMayNot
 	}
@@ -116,7 +122,7 @@ func (ch *change) obtainable() error {
 	switch {
 	case a.resources == nil || a.resources.All:
 	case t.Resources.All:
-		return mayNot("a token that is bound to resource groups cannot rotate one that is not")
+		return mayNot("a token that is bound to resource groups cannot do this to one that is not")
 	default:
 		lacks.Groups = slices.DeleteFunc(slices.Clone(t.Resources.Groups), a.resources.Has)
 	}
@@ -124,6 +130,18 @@ func (ch *change) obtainable() error {
 		return nil
 	}
 	return lacks
+}
+
+// strengthens refuses a token that would prolong, enable or open up another one
+// that may do more than it may itself. Stopping any is allowed.
+func (ch *change) strengthens(verb string) error {
+	switch verb {
+	case verbEdit, verbExtend, verbEnable:
+		if ch.actor.ceiling != nil {
+			return ch.obtainable()
+		}
+	}
+	return nil
 }
 
 // mayObtain reports whether the actor may have a value of this kind: the same

@@ -1,6 +1,8 @@
 package apitoken_test
 
 import (
+	"errors"
+	"maps"
 	"testing"
 	"time"
 
@@ -225,4 +227,47 @@ func TestRotateEndsLegacy(t *testing.T) {
 	must(w.Service.Disable(t.Context(), ann, first.Token.ID, ""))
 	must(w.Service.Enable(t.Context(), ann, first.Token.ID, apitoken.EnableRequest{Expiry: apitoken.ExpiresIn(day)}))
 	require.ErrorIs(t, pair(uuid, old), apitoken.ErrLegacyEnded, "for good")
+}
+
+// 'At once' does not depend on the clock: a node that is behind, or a clock that
+// was set back, must not let the replaced value in.
+func TestRotateAtOnceForEveryClock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.issue(shared)
+	second := w.rotate(ann, first.Token.ID, 0)
+	for range 3 {
+		w.Clock.Advance(-time.Minute)
+		require.ErrorIs(t, w.verify(first.Secret), apitoken.ErrSuperseded)
+		require.NoError(t, w.verify(second.Secret))
+	}
+	require.Equal(t, apitoken.EventReused, eventTypes(w.events(first.Token.ID))[2])
+}
+
+// A person's token stays that person's when the policy of its kind no longer says
+// so: whoever has its value acts as its owner. S3.4
+func TestRotateAfterOwnershipChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issueTo(bob, plain)
+	w.Options.Kinds = maps.Clone(w.Options.Kinds)
+	with(plain, func(p *apitoken.Policy) { p.Ownership = apitoken.OwnedByTenant })(&w.Options)
+	_, err := w.Node().Rotate(t.Context(), ann, issued.Token.ID, apitoken.RotateRequest{IfVersion: 1})
+	oneFamily(t, err, apitoken.ErrNotOwner)
+	must(w.Node().Rotate(t.Context(), bob, issued.Token.ID, apitoken.RotateRequest{IfVersion: 1}))
+}
+
+// A retry that was long on the way displaces no value that a rotation without a
+// key has made since.
+func TestRotateRetryAfterAnother(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	id := w.issue(shared).Token.ID
+	retried := apitoken.RotateRequest{IdempotencyKey: "k"}
+	must(w.Service.Rotate(t.Context(), ann, id, retried))
+	inUse := w.rotate(ann, id, 0)
+	_, err := w.Service.Rotate(t.Context(), ann, id, retried)
+	_, already := errors.AsType[*apitoken.AlreadyIssuedError](err)
+	require.True(t, already, "%v", err)
+	require.NoError(t, w.verify(inUse.Secret))
 }

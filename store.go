@@ -63,13 +63,13 @@ type Store interface {
 	Touch(ctx context.Context, uses []Use) error
 
 	// List returns the tokens that match, in the order asked for, at most
-	// scan.Limit of them, beginning after scan.After.
-	List(ctx context.Context, scan Scan) ([]*Record, error)
+	// query.Limit of them, beginning after query.After.
+	List(ctx context.Context, query StoreQuery) ([]*Record, error)
 
 	// Counts returns how many tokens there are of each kind among those that
 	// match; sort, limit and position do not matter. Kinds without tokens may be
 	// missing.
-	Counts(ctx context.Context, scan Scan) (map[Kind]int, error)
+	Counts(ctx context.Context, query StoreQuery) (map[Kind]int, error)
 
 	// Due returns tokens of all tenants whose DueAt is set and not after
 	// before, ordered by (DueAt, ID), at most limit, beginning after after.
@@ -142,8 +142,8 @@ type Record struct {
 	Legacy Slot
 
 	// IdempotencyKey of the Issue that made the token, unique within its tenant
-	// ("" = none), RotateKey that of the last Rotate; the sums are of the
-	// requests, so that a key repeated with another request is noticed.
+	// ("" = none), RotateKey that of the last Rotate that had one; the sums are of
+	// the requests, so that a key repeated with another request is noticed.
 	IdempotencyKey string
 	IssueSum       []byte
 	RotateKey      string

@@ -49,9 +49,10 @@ func (s *Service) sweepOne(ctx context.Context, rec *Record, now time.Time, out 
 		rec: rec.Clone(),
 	}
 	version := rec.Token.Version
-	if st, ok := plan(ch.rec, now); ok && st.what == EventRevoked && now.Before(st.at.Add(2*rec.Token.Terms.Interval+s.opts.ClockSkew)) {
-		// Another node may hold uses it has not written: the sweep waits that long.
-		// Verify refuses the token meanwhile.
+	// Another node may hold uses it has not written: the sweep waits that long.
+	// Verify refuses the token meanwhile.
+	ch.idleWait = 2*rec.Token.Terms.Interval + s.opts.ClockSkew
+	if st, ok := plan(ch.rec, now); ok && st.what == EventRevoked && now.Before(st.at.Add(ch.idleWait)) {
 		out.Rearmed++
 		return
 	}
@@ -148,7 +149,7 @@ func (s *Service) Status(ctx context.Context) (ServiceStatus, error) {
 		RunStarted:  s.runStarted.Load(),
 		LastSweep:   microTime(s.lastSweep.Load()),
 		LastFlush:   microTime(s.lastFlush.Load()),
-		PendingUses: int(s.uses.count.Load()),
+		PendingUses: s.uses.pending(),
 		LostUses:    s.uses.lost.Load(),
 	}
 	stats, err := s.store.Stats(ctx, s.instant())

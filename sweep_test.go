@@ -260,3 +260,18 @@ func TestRun(t *testing.T) {
 		require.EqualValues(t, 1, w.stored(other.Token.ID).Token.Usage.Uses)
 	})
 }
+
+// The wait for other nodes' uses holds too when an expiry that is due comes before
+// the idle time: the sweep writes the one and waits with the other.
+func TestSweepWaitsAfterAnExpiry(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, with(shared, func(p *apitoken.Policy) { p.Lifetime.Idle = time.Hour }))
+	issued := w.issue(shared, func(r *apitoken.IssueRequest) { r.Expiry = apitoken.ExpiresIn(59 * time.Minute) })
+	w.Clock.Advance(time.Hour)
+	require.Equal(t, apitoken.Swept{Expired: 1}, w.sweep())
+	require.Equal(t, apitoken.StateDisabled, w.stored(issued.Token.ID).Token.State)
+	w.Clock.Advance(3*time.Minute - time.Microsecond)
+	require.Equal(t, apitoken.Swept{Rearmed: 1}, w.sweep())
+	w.Clock.Advance(time.Microsecond)
+	require.Equal(t, apitoken.Swept{Revoked: 1}, w.sweep())
+}

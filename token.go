@@ -43,6 +43,10 @@ const (
 	CauseIdle    Cause = "idle"    // unused for its kind's idle time (S1.11)
 	CauseOwner   Cause = "owner"   // its owner was disabled (S3.16)
 	CauseReuse   Cause = "reuse"   // a value replaced by rotation was presented
+	CauseLeak    Cause = "leak"    // its value was found where it does not belong
+	// CauseLeakForced is CauseLeak for a token whose agent is active, or could not
+	// be asked about: the one stop that does not wait for the agent (S1.28).
+	CauseLeakForced Cause = "leak_forced"
 )
 
 // Status is what a token is at an instant, for lists and their 'status' column.
@@ -168,6 +172,9 @@ func (r Resources) hasAll(groups []string) bool {
 	}
 	return true
 }
+
+// covers reports whether r has all that q has.
+func (r Resources) covers(q Resources) bool { return r.All || !q.All && r.hasAll(q.Groups) }
 
 // within returns the groups that are in both.
 func (r Resources) within(limit Resources) Resources {

@@ -32,6 +32,7 @@ type pendingUse struct {
 	mu       sync.Mutex
 	dead     bool
 	count    int64
+	writing  int   // writes under way that may bring their uses back
 	last     int64 // Unix microseconds, 0 = never
 	legacy   int64
 	address  netip.Addr
@@ -66,6 +67,23 @@ func (r *recorder) entry(t *Token) *pendingUse {
 	p := &pendingUse{address: t.Usage.Address, networks: slices.Clone(t.Usage.Networks)}
 	s.entries[t.ID] = p
 	return p
+}
+
+// pending returns how many tokens have uses that are not written.
+func (r *recorder) pending() (n int) {
+	for i := range r.shards {
+		s := &r.shards[i]
+		s.mu.Lock()
+		for _, p := range s.entries {
+			p.mu.Lock()
+			if p.count > 0 || p.writing > 0 {
+				n++
+			}
+			p.mu.Unlock()
+		}
+		s.mu.Unlock()
+	}
+	return n
 }
 
 // peek returns what this node knows of a token's use and has not written.
@@ -125,7 +143,8 @@ func remember(list []netip.Prefix, n netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// take removes what is pending and returns it.
+// take removes what is pending and returns it. The entry lives until settle says
+// what became of it.
 func (p *pendingUse) take(id ID) (Use, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -134,13 +153,15 @@ func (p *pendingUse) take(id ID) (Use, bool) {
 	}
 	u := p.use(id)
 	p.count = 0
+	p.writing++
 	return u, true
 }
 
-// putBack returns what could not be written.
-func (p *pendingUse) putBack(count int64) {
+// settle ends a write and returns the uses that could not be written.
+func (p *pendingUse) settle(unwritten int64) {
 	p.mu.Lock()
-	p.count += count
+	p.writing--
+	p.count += unwritten
 	p.mu.Unlock()
 }
 
@@ -184,9 +205,11 @@ func (s *Service) Flush(ctx context.Context) error {
 		if failed == nil {
 			failed = storeErr(s.store.Touch(ctx, batch))
 		}
-		if failed != nil {
-			for i, p := range from {
-				p.putBack(batch[i].Count)
+		for i, p := range from {
+			if failed != nil {
+				p.settle(batch[i].Count)
+			} else {
+				p.settle(0)
 			}
 		}
 		batch, from = batch[:0:0], from[:0]
@@ -197,11 +220,11 @@ func (s *Service) Flush(ctx context.Context) error {
 		shard.mu.Lock()
 		for id, p := range shard.entries {
 			p.mu.Lock()
-			if p.count == 0 { // not used since the last flush
+			if p.count == 0 && p.writing == 0 { // not used since the last flush
 				p.dead = true
 				delete(shard.entries, id)
 				s.uses.count.Add(-1)
-			} else {
+			} else if p.count > 0 {
 				list = append(list, pending{id, p})
 			}
 			p.mu.Unlock()
@@ -225,17 +248,27 @@ func (s *Service) Flush(ctx context.Context) error {
 
 // touchNow writes a token's pending uses and the present one at once: for a
 // sliding life that is nearly over. If it fails the use stays pending.
-func (s *Service) touchNow(ctx context.Context, rec *Record) {
+func (s *Service) touchNow(ctx context.Context, rec *Record, now time.Time) {
+	var u Use
 	p := s.uses.entry(&rec.Token)
 	if p == nil {
+		// The recorder is full. The use was counted as lost, but it renews the life.
+		t := &rec.Token
+		u = Use{ID: t.ID, LastUsed: now.UTC(), Address: t.Usage.Address, Networks: t.Usage.Networks}
+	} else if taken, ok := p.take(rec.Token.ID); ok {
+		u = taken
+	} else {
 		return
 	}
-	u, ok := p.take(rec.Token.ID)
-	if !ok {
-		return
+	err := s.store.Touch(ctx, []Use{u})
+	switch {
+	case p == nil:
+	case err != nil:
+		p.settle(u.Count)
+	default:
+		p.settle(0)
 	}
-	if err := s.store.Touch(ctx, []Use{u}); err != nil {
-		p.putBack(u.Count)
+	if err != nil {
 		s.opts.Logger.WarnContext(ctx, "apitoken: use not recorded yet", "token", string(rec.Token.ID), "error", err)
 	}
 }

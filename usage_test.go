@@ -217,6 +217,22 @@ func TestSlidingLifeNearItsEnd(t *testing.T) {
 	}
 }
 
+// A clock that steps back moves no last use back.
+func TestUsageOnlyForwards(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issue(plain)
+	for _, at := range []time.Duration{time.Hour, time.Minute, -time.Hour} {
+		w.Clock.Set(apitokentest.Start.Add(at))
+		w.Verify(issued.Secret)
+		require.Equal(t, apitokentest.Start.Add(time.Hour), w.get(issued.Token.ID).Usage.LastUsed)
+	}
+	require.NoError(t, w.Service.Flush(t.Context()))
+	usage := w.stored(issued.Token.ID).Token.Usage
+	require.Equal(t, apitokentest.Start.Add(time.Hour), usage.LastUsed)
+	require.EqualValues(t, 3, usage.Uses)
+}
+
 // A last use in the future, from a node whose clock ran ahead, renews no longer
 // than a use now.
 func TestUseInTheFutureIsClamped(t *testing.T) {
@@ -226,4 +242,53 @@ func TestUseInTheFutureIsClamped(t *testing.T) {
 	ahead := w.Clock.Now().Add(365 * day)
 	require.NoError(t, w.Store.Touch(t.Context(), []apitoken.Use{{ID: issued.Token.ID, Count: 1, LastUsed: ahead}}))
 	require.Equal(t, w.Clock.Now().Add(time.Minute+30*day), w.get(issued.Token.ID).EndsAt)
+}
+
+// A write that is under way may fail and bring its uses back: another flush
+// meanwhile must not forget where to.
+func TestUsageSurvivesFlushesSideBySide(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issue(shared)
+	w.Verify(issued.Secret)
+	first := true
+	w.Store.On(func(c apitokentest.Call) error {
+		if c.Method != "Touch" || c.Done || !first {
+			return nil
+		}
+		first = false
+		require.NoError(t, w.Service.Flush(t.Context()))
+		require.EqualValues(t, 1, must(w.Service.Status(t.Context())).PendingUses)
+		return apitokentest.ErrFault
+	})
+	oneFamily(t, w.Service.Flush(t.Context()), apitoken.ErrUnavailable)
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.EqualValues(t, 1, w.stored(issued.Token.ID).Token.Usage.Uses)
+	require.NoError(t, w.Service.Flush(t.Context()))
+	require.Zero(t, must(w.Service.Status(t.Context())).PendingUses, "nothing is kept for ever")
+}
+
+// A full recorder loses counts, and no lives: others' tokens must not make one
+// that is in use die.
+func TestSlidingLifeWithAFullRecorder(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, func(o *apitoken.Options) { o.MaxPendingUses = 1 })
+	hog, issued := w.issue(plain), w.issue(user)
+	w.Verify(hog.Secret)
+	w.Clock.Advance(30*day - time.Minute)
+	require.NoError(t, w.verify(issued.Secret))
+	require.EqualValues(t, 1, must(w.Service.Status(t.Context())).LostUses)
+	w.Clock.Advance(29 * day)
+	w.sweep()
+	require.NoError(t, w.verify(issued.Secret))
+}
+
+// A view is its reader's: changing it changes nothing that is still to be written.
+func TestViewSharesNoPendingUse(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	issued := w.issue(shared)
+	must(w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal(), Address: netip.MustParseAddr("192.0.2.7")}))
+	w.get(issued.Token.ID).Usage.Networks[0] = netip.Prefix{}
+	require.Equal(t, netip.MustParsePrefix("192.0.2.0/24"), w.get(issued.Token.ID).Usage.Networks[0])
 }

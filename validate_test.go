@@ -28,6 +28,7 @@ func TestNameIsValid(t *testing.T) {
 		"empty":                         "",
 		"blank":                         "   ",
 		"blank of other scripts":        "\u3000\u00a0\u2003",
+		"nothing that can be seen":      "\u200b\u200d\ufeff",
 		"257 letters":                   strings.Repeat("x", 257),
 		"257 characters":                strings.Repeat("😀", 257),
 		"much too long":                 strings.Repeat("x", 1<<20),

@@ -105,7 +105,7 @@ func (p Principal) ExpiresAt() time.Time {
 // it.
 func (p Principal) Actor() Actor {
 	resources := p.Resources()
-	a := Actor{ID: p.Owner, Tenant: p.Tenant, Permissions: p.permissions.Names(), ceiling: &p.permissions, resources: &resources, token: p.Token}
+	a := Actor{ID: p.Owner, Tenant: p.Tenant, Permissions: p.permissions.Names(), ceiling: &p.permissions, resources: &resources, token: p.Token, principal: &p}
 	if a.Permissions == nil {
 		a.Permissions = []string{}
 	}
@@ -147,7 +147,7 @@ func (s *Service) compile(rec *Record) *compiled {
 		previous:  newSecretCheck(&rec.Previous),
 		principal: Principal{Token: t.ID, Tenant: t.Tenant, Owner: t.Owner, Agent: t.Agent, Kind: t.Kind, Scheme: SchemeBearer, rec: rec},
 		rules:     rules,
-		refused:   s.refusal(t),
+		refused:   s.refusal(rec),
 		roles:     rules.CreatorRolesAtUse,
 		follows:   t.Grant.Live || t.Grant.Cut,
 		networks:  newNetworkSet(t.Networks),
@@ -206,14 +206,18 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	if err := s.checkKind(p.Kind, req.Use, req.Kinds); err != nil {
 		return Principal{}, err
 	}
-	if err := s.checkOrigin(ctx, &p.rec.Token, req.Origin); err != nil {
-		return Principal{}, err
+	if req.Origin != "" {
+		if err := s.checkOrigin(ctx, &p.rec.Token, req.Origin); err != nil {
+			return Principal{}, err
+		}
 	}
 	if err := c.checkNetwork(req.Address); err != nil {
 		return Principal{}, err
 	}
-	if err := s.cutEntitled(ctx, p.Tenant, &p.permissions); err != nil {
-		return Principal{}, err
+	if s.opts.Entitlements != nil {
+		if err := s.cutEntitled(ctx, p.Tenant, &p.permissions); err != nil {
+			return Principal{}, err
+		}
 	}
 	if req.Limit != "" {
 		if err := s.limit(ctx, &p, req.Limit, now); err != nil {
@@ -222,7 +226,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	}
 	s.record(c, p.rec, now, req.Address, p.Scheme == SchemeLegacy)
 	if !c.touchAt.IsZero() && !now.Before(c.touchAt) {
-		s.touchNow(ctx, p.rec)
+		s.touchNow(ctx, p.rec, now)
 	}
 	if err := req.Need.check(&p.permissions, &p.rec.Token.Resources); err != nil {
 		return Principal{}, err
@@ -325,7 +329,10 @@ func (s *Service) identify(ctx context.Context, req *VerifyRequest, found *ident
 	if err == ErrUnknownToken {
 		rec = s.dummy // the same work as for a known ID
 	}
-	c := s.compile(rec)
+	c := rec.compiled.Load()
+	if c == nil || c.service != s {
+		c = s.compile(rec)
+	}
 	sum := digestSecret(parts.secret)
 	match := c.primary.matches(&sum, parts.prefix)
 	if err != nil {
@@ -384,9 +391,10 @@ func (s *Service) lookUp(ctx context.Context, id ID) (*Record, error) {
 	return nil, outage("store", err)
 }
 
-// refusal says why a token is refused whatever the instant: it is revoked or
-// disabled, or its kind is not configured.
-func (s *Service) refusal(t *Token) error {
+// refusal says why a token is refused whatever the instant: it is revoked,
+// disabled or written as expired, or its kind is not configured.
+func (s *Service) refusal(rec *Record) error {
+	t := &rec.Token
 	_, known := s.kinds[t.Kind]
 	switch {
 	case t.State == StateRevoked && t.Cause == CauseIdle:
@@ -399,6 +407,8 @@ func (s *Service) refusal(t *Token) error {
 		return ErrRevoked // a state this version does not know gives no rights
 	case !known:
 		return ErrKindUnknown
+	case rec.ExpiryDone:
+		return ErrExpired // also when the clock steps back
 	}
 	return nil
 }
@@ -575,11 +585,12 @@ func (s *Service) limit(ctx context.Context, p *Principal, name string, now time
 	if err != nil {
 		return outage("limiter", err)
 	}
-	if !d.Allowed {
-		d.Limit, d.Quota, d.Window = name, l.Quota, l.Window
-		return &RateLimitError{Decision: d}
+	if d.Allowed {
+		return nil
 	}
-	return nil
+	refused := &RateLimitError{Decision: d}
+	refused.Limit, refused.Quota, refused.Window = name, l.Quota, l.Window
+	return refused
 }
 
 // reportReuse writes once that a replaced value was presented after its overlap,

@@ -184,7 +184,7 @@ func eventTypes(events []apitoken.Event) []apitoken.EventType {
 func (w *world) dump() string {
 	w.t.Helper()
 	store, ctx := w.Store.Unwrap(), context.Background()
-	recs, err := store.List(ctx, apitoken.Scan{AnyTenant: true, AllKinds: true, Limit: 1 << 20})
+	recs, err := store.List(ctx, apitoken.StoreQuery{AnyTenant: true, AllKinds: true, Limit: 1 << 20})
 	require.NoError(w.t, err)
 	var all []any
 	for _, rec := range recs {
@@ -336,6 +336,18 @@ var tenantCalls = []struct {
 	{"FindBySecret", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
 		_, err := m.FindBySecret(ctx, a, "damaged")
 		return err
+	}},
+	{"ReportLeak", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.ReportLeak(ctx, a, apitoken.LeakReport{Value: apitoken.NewSecret("damaged")})
+		return err
+	}},
+	{"Bulk", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		for _, err := range m.Bulk(ctx, a, apitoken.BulkRequest{Action: apitoken.BulkRevoke, Kinds: []apitoken.Kind{agent}}) {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
 	}},
 	{"ExplainCredential", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
 		_, err := m.Explain(ctx, a, apitoken.ExplainRequest{Verify: apitoken.VerifyRequest{Token: "damaged"}})

@@ -11,12 +11,14 @@
 package apitokentest
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"testing"
 	"time"
 
 	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/httpauth"
 	"github.com/tokenry/apitoken/memstore"
 )
 
@@ -157,4 +159,11 @@ func (e *Env) Verify(secret apitoken.Secret) apitoken.Principal {
 func (e *Env) Principal(req apitoken.IssueRequest) apitoken.Principal {
 	e.tb.Helper()
 	return e.Verify(e.Issue(req).Secret)
+}
+
+// Context returns a context in which [httpauth.FromContext] finds such a
+// principal, for testing a handler without its middleware.
+func (e *Env) Context(req apitoken.IssueRequest) context.Context {
+	e.tb.Helper()
+	return httpauth.NewContext(e.tb.Context(), e.Principal(req))
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/tokenry/apitoken"
 	"github.com/tokenry/apitoken/apitokentest"
+	"github.com/tokenry/apitoken/httpauth"
 )
 
 var catalog = apitoken.MustCatalog([]apitoken.Permission{{Name: "devices:view", API: true}}, nil)
@@ -20,7 +23,7 @@ func TestEnvIsReady(t *testing.T) {
 	env := apitokentest.New(t, apitoken.Options{Catalog: catalog})
 
 	r := env.Authorize(httptest.NewRequest("GET", "/devices", nil), apitoken.IssueRequest{Name: "ci"})
-	token, ok := cutBearer(r.Header.Get("Authorization"))
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	require.True(t, ok)
 	p, err := env.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: token, Need: catalog.MustRequire("devices:view")})
 	require.NoError(t, err)
@@ -30,6 +33,10 @@ func TestEnvIsReady(t *testing.T) {
 
 	p = env.Principal(apitoken.IssueRequest{Permissions: []string{}})
 	require.False(t, p.Can("devices:view"))
+
+	p, ok = httpauth.FromContext(env.Context(apitoken.IssueRequest{Name: "ctx"}))
+	require.True(t, ok)
+	require.Equal(t, "ctx", p.Name())
 }
 
 func TestFakesAnswerAsTheyAreTold(t *testing.T) {
@@ -109,7 +116,86 @@ func TestFakesHonourTheirContext(t *testing.T) {
 	require.ErrorIs(t, env.Notifier.Notify(ctx, apitoken.Notification{}), context.Canceled)
 }
 
-func cutBearer(header string) (string, bool) {
-	const scheme = "Bearer "
-	return header[min(len(scheme), len(header)):], len(header) > len(scheme) && header[:len(scheme)] == scheme
+// Every method of a store is counted, can fail, and can lose its answer.
+func TestFaultStoreCoversEveryMethod(t *testing.T) {
+	t.Parallel()
+	store := apitokentest.New(t, apitoken.Options{}).Store
+	value := reflect.ValueOf(store)
+	methods := []string{"Record"}
+	for m := range reflect.TypeFor[apitoken.Store]().Methods() {
+		methods = append(methods, m.Name)
+	}
+	for _, name := range methods {
+		fn := value.MethodByName(name)
+		for _, arm := range []func(int){store.FailCall, store.LoseAnswer} {
+			args := []reflect.Value{reflect.ValueOf(t.Context())}
+			for i := 1; i < fn.Type().NumIn(); i++ {
+				arg := reflect.Zero(fn.Type().In(i))
+				if arg.Type() == reflect.TypeFor[*apitoken.Record]() {
+					arg = reflect.ValueOf(new(apitoken.Record))
+				}
+				args = append(args, arg)
+			}
+			arm(1)
+			out := fn.Call(args)
+			require.Equal(t, apitokentest.ErrFault, out[len(out)-1].Interface(), name)
+			require.Equal(t, []string{name}, store.Calls())
+		}
+	}
+	require.NotNil(t, store.Unwrap())
+}
+
+func TestDirectories(t *testing.T) {
+	t.Parallel()
+	ctx := t.Context()
+	var agents apitokentest.Agents
+	_, err := agents.Registration(ctx, "acme", "bot")
+	require.ErrorIs(t, err, apitoken.ErrNotFound)
+	agents.Set("acme", "bot", apitoken.Registration{Registered: true, Kind: "sensor"})
+	agents.SetActive("acme", "bot", true)
+	reg, err := agents.Registration(ctx, "acme", "bot")
+	require.NoError(t, err)
+	require.Equal(t, apitoken.Registration{Registered: true, Active: true, Kind: "sensor"}, reg)
+	_, err = agents.Registration(ctx, "rival", "bot")
+	require.ErrorIs(t, err, apitoken.ErrNotFound, "of another tenant")
+	agents.Remove("acme", "bot")
+	_, err = agents.Registration(ctx, "acme", "bot")
+	require.ErrorIs(t, err, apitoken.ErrNotFound)
+	require.Equal(t, 4, agents.Calls())
+
+	var owners apitokentest.Owners
+	owners.SetOthers(apitoken.Standing{Active: true})
+	owners.SetPermissions("acme", "ann", catalog.All())
+	owners.SetRoles("acme", "ann", "administrator")
+	st, err := owners.Standing(ctx, "acme", "ann")
+	require.NoError(t, err)
+	require.Equal(t, apitoken.Standing{Active: true, Permissions: catalog.All(), Roles: []string{"administrator"}}, st)
+	st.Roles[0] = "changed"
+	again, err := owners.Standing(ctx, "acme", "ann")
+	require.NoError(t, err)
+	require.Equal(t, "administrator", again.Roles[0], "what was handed out is the caller's")
+	owners.Remove("acme", "bob")
+	_, err = owners.Standing(ctx, "acme", "bob")
+	require.ErrorIs(t, err, apitoken.ErrNotFound, "a removed one is not one of the others")
+	require.Equal(t, 3, owners.Calls())
+
+	var admins apitokentest.Admins
+	admins.Set("acme", apitoken.Administrator{ID: "ann", Active: true})
+	list, err := admins.Administrators(ctx, "acme")
+	require.NoError(t, err)
+	require.Len(t, list, 1)
+	admins.Fail(apitokentest.ErrFault)
+	_, err = admins.Administrators(ctx, "acme")
+	require.ErrorIs(t, err, apitokentest.ErrFault)
+	require.Equal(t, 2, admins.Calls())
+
+	var licences apitokentest.Entitlements
+	licences.Set("acme", catalog.All())
+	set, err := licences.Entitled(ctx, "acme")
+	require.NoError(t, err)
+	require.Equal(t, catalog.All(), set)
+	licences.Remove("acme")
+	_, err = licences.Entitled(ctx, "acme")
+	require.ErrorIs(t, err, apitoken.ErrNotFound)
+	require.Equal(t, 2, licences.Calls())
 }

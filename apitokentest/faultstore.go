@@ -151,13 +151,13 @@ func (f *FaultStore) Touch(ctx context.Context, uses []apitoken.Use) error {
 }
 
 // List implements [apitoken.Store].
-func (f *FaultStore) List(ctx context.Context, scan apitoken.Scan) ([]*apitoken.Record, error) {
-	return call(f, "List", func() ([]*apitoken.Record, error) { return f.inner.List(ctx, scan) })
+func (f *FaultStore) List(ctx context.Context, query apitoken.StoreQuery) ([]*apitoken.Record, error) {
+	return call(f, "List", func() ([]*apitoken.Record, error) { return f.inner.List(ctx, query) })
 }
 
 // Counts implements [apitoken.Store].
-func (f *FaultStore) Counts(ctx context.Context, scan apitoken.Scan) (map[apitoken.Kind]int, error) {
-	return call(f, "Counts", func() (map[apitoken.Kind]int, error) { return f.inner.Counts(ctx, scan) })
+func (f *FaultStore) Counts(ctx context.Context, query apitoken.StoreQuery) (map[apitoken.Kind]int, error) {
+	return call(f, "Counts", func() (map[apitoken.Kind]int, error) { return f.inner.Counts(ctx, query) })
 }
 
 // Due implements [apitoken.Store].

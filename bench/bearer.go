@@ -54,20 +54,20 @@ func newBed(tb testing.TB, n int, networks ...string) *bed {
 			apitoken.Permission{Name: manage, API: true, Implies: []string{view}})
 	}
 	catalog := apitoken.MustCatalog(permissions, nil)
-	var names []string
-	for i := range 10 {
-		names = append(names, fmt.Sprintf("area%d:view", i))
-	}
-	granted, err := catalog.Set(names...)
+	granted, err := catalog.Set(scopes()...)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	policy := apitoken.SlidingPolicy()
 	policy.CreatorRoles = nil
 	policy.Share = 100
+	roles := make([]*apitoken.Standing, 8) // as hosts have them: many users, few roles
+	for i := range roles {
+		roles[i] = &apitoken.Standing{Active: true, Permissions: granted}
+	}
 	people := make(owners, n)
 	for i := range n {
-		people[fmt.Sprintf("user-%d", i)] = &apitoken.Standing{Active: true, Permissions: granted}
+		people[fmt.Sprintf("user-%d", i)] = roles[i%len(roles)]
 	}
 	store := memstore.New()
 	service, err := apitoken.New(store, apitoken.Options{

@@ -29,7 +29,7 @@ func verifyJWT(b *testing.B) {
 			"jti":   fmt.Sprintf("%022d", i),
 			"iat":   time.Now().Unix(),
 			"exp":   time.Now().Add(time.Hour).Unix(),
-			"scope": "area0:view area1:view area2:view area3:view area5:view",
+			"scope": strings.Join(scopes(), " "),
 		}).SignedString(key)
 		if err != nil {
 			b.Fatal(err)
@@ -69,7 +69,7 @@ func introspectFosite(b *testing.B) {
 	for i := range tokens {
 		req := fosite.NewRequest()
 		req.Client = &fosite.DefaultClient{ID: "client"}
-		req.GrantedScope = fosite.Arguments{"area0:view", "area1:view", "area5:view"}
+		req.GrantedScope = scopes()
 		req.Session = &fosite.DefaultSession{
 			Subject:   fmt.Sprintf("user-%d", i),
 			ExpiresAt: map[fosite.TokenType]time.Time{fosite.AccessToken: time.Now().Add(time.Hour)},

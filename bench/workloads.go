@@ -15,6 +15,13 @@ var (
 	RefuseDamaged   = Workload{Name: "refuse damaged", Run: refuseDamaged}
 	RefuseMalformed = Workload{Name: "refuse malformed", Run: refuseMalformed}
 	RefuseLong      = Workload{Name: "refuse long", Run: refuseLong}
+	ValueMiddleware = Workload{Name: "middleware with a context value", Run: valueMiddleware}
+	Middleware      = Workload{Name: "middleware", Run: middleware}
+	MiddlewareAlone = Workload{Name: "middleware without verification", Run: middlewareAlone}
+	BareLookUp      = Workload{Name: "look-up in a bare map of a million", Run: lookUpBare}
+	WarmLookUp      = Workload{Name: "look-up in a store of a million, warm", Run: lookUpRecord}
+	ColdLookUp      = Workload{Name: "look-up in a store of a million, any", Run: lookUpColdRecord}
+	Collect         = Workload{Name: "garbage collection beside a million", Run: collect}
 )
 
 // Workloads are all there are.
@@ -22,4 +29,6 @@ var Workloads = []Workload{
 	Prim, PrimOnOne, PrimOnTwo, HandRolled, JWT, Fosite,
 	Verify, VerifyLimited, VerifyOnOne, VerifyOnTwo,
 	RefuseDamaged, RefuseMalformed, RefuseLong,
+	ValueMiddleware, Middleware, MiddlewareAlone,
+	BareLookUp, WarmLookUp, ColdLookUp, Collect,
 }

@@ -9,7 +9,8 @@
 // Every layer has the one shape func(http.Handler) http.Handler and they nest in
 // any order. The outermost layer that a request meets verifies it; the layers
 // inside of it only add what they ask for, so a request is verified, and counted
-// as a use, once.
+// as a use, once. Layers of two Auths know nothing of each other: each verifies,
+// and counts.
 //
 // # What is read
 //
@@ -40,6 +41,11 @@
 // a permission; 'kinds' for a kind; 'errors', a list of field and problem, for
 // invalid requests; 'violated-policies' for a rate limit. Nothing that is refused
 // may be cached.
+//
+// # Leaked tokens
+//
+// [Alerts] is a handler of its own, beside these layers: it takes the signed alerts
+// of a secret scanning partner and has the tokens revoked that were found.
 //
 // # What the host must do
 //

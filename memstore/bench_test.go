@@ -193,17 +193,17 @@ func BenchmarkMillion(b *testing.B) {
 		}
 	})
 	b.Run("list a tenant", func(b *testing.B) {
-		scan := apitoken.Scan{Tenant: "tenant-7", AllKinds: true, Now: madeAt, Sort: apitoken.SortName, Limit: 50}
+		query := apitoken.StoreQuery{Tenant: "tenant-7", AllKinds: true, Now: madeAt, Sort: apitoken.SortName, Limit: 50}
 		for b.Loop() {
-			if recs, err := s.List(ctx, scan); err != nil || len(recs) != 50 {
+			if recs, err := s.List(ctx, query); err != nil || len(recs) != 50 {
 				b.Fatal(err, len(recs))
 			}
 		}
 	})
 	b.Run("list all", func(b *testing.B) {
-		scan := apitoken.Scan{AnyTenant: true, AllKinds: true, Now: madeAt, Sort: apitoken.SortName, Limit: 50}
+		query := apitoken.StoreQuery{AnyTenant: true, AllKinds: true, Now: madeAt, Sort: apitoken.SortName, Limit: 50}
 		for b.Loop() {
-			if recs, err := s.List(ctx, scan); err != nil || len(recs) != 50 {
+			if recs, err := s.List(ctx, query); err != nil || len(recs) != 50 {
 				b.Fatal(err, len(recs))
 			}
 		}

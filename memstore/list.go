@@ -8,21 +8,21 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
-// List implements [apitoken.Store]. It reads the tokens of the scan's tenant, or
+// List implements [apitoken.Store]. It reads the tokens of the query's tenant, or
 // all; a token that is changed meanwhile is listed as before or as after.
-func (s *Store) List(ctx context.Context, scan apitoken.Scan) ([]*apitoken.Record, error) {
+func (s *Store) List(ctx context.Context, query apitoken.StoreQuery) ([]*apitoken.Record, error) {
 	type place struct {
 		at  apitoken.Position
 		rec *apitoken.Record
 	}
 	turn := 1
-	if scan.Desc {
+	if query.Desc {
 		turn = -1
 	}
-	page := first[place]{limit: max(scan.Limit, 0), order: func(a, b place) int { return turn * a.at.Compare(b.at) }}
-	err := s.each(ctx, &scan, func(rec *apitoken.Record) {
-		p := place{at: apitoken.PositionOf(&rec.Token, scan.Sort, scan.Now)}
-		if scan.After != nil && turn*p.at.Compare(*scan.After) <= 0 || !page.admits(p) {
+	page := first[place]{limit: max(query.Limit, 0), order: func(a, b place) int { return turn * a.at.Compare(b.at) }}
+	err := s.each(ctx, &query, func(rec *apitoken.Record) {
+		p := place{at: apitoken.PositionOf(&rec.Token, query.Sort, query.Now)}
+		if query.After != nil && turn*p.at.Compare(*query.After) <= 0 || !page.admits(p) {
 			return
 		}
 		p.rec = rec.Clone()
@@ -39,9 +39,9 @@ func (s *Store) List(ctx context.Context, scan apitoken.Scan) ([]*apitoken.Recor
 }
 
 // Counts implements [apitoken.Store].
-func (s *Store) Counts(ctx context.Context, scan apitoken.Scan) (map[apitoken.Kind]int, error) {
+func (s *Store) Counts(ctx context.Context, query apitoken.StoreQuery) (map[apitoken.Kind]int, error) {
 	counts := make(map[apitoken.Kind]int)
-	err := s.each(ctx, &scan, func(rec *apitoken.Record) { counts[rec.Token.Kind]++ })
+	err := s.each(ctx, &query, func(rec *apitoken.Record) { counts[rec.Token.Kind]++ })
 	if err != nil {
 		return nil, err
 	}
@@ -53,7 +53,7 @@ const scanBatch = 256
 
 // each calls visit with every token that matches, in no order. The record is
 // visit's for the time of the call only.
-func (s *Store) each(ctx context.Context, scan *apitoken.Scan, visit func(rec *apitoken.Record)) error {
+func (s *Store) each(ctx context.Context, query *apitoken.StoreQuery, visit func(rec *apitoken.Record)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -68,12 +68,12 @@ func (s *Store) each(ctx context.Context, scan *apitoken.Scan, visit func(rec *a
 			}
 			rec = apitoken.Record{}
 			s.read(r, &rec)
-			if scan.Matches(&rec.Token) {
+			if query.Matches(&rec.Token) {
 				visit(&rec)
 			}
 		}
 	}
-	for batch := range slices.Chunk(s.candidates(scan), scanBatch) {
+	for batch := range slices.Chunk(s.candidates(query), scanBatch) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -83,16 +83,16 @@ func (s *Store) each(ctx context.Context, scan *apitoken.Scan, visit func(rec *a
 }
 
 // candidates returns the rows to look at.
-func (s *Store) candidates(scan *apitoken.Scan) []uint32 {
+func (s *Store) candidates(query *apitoken.StoreQuery) []uint32 {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if scan.Tenant == "" {
-		if !scan.AnyTenant {
+	if query.Tenant == "" {
+		if !query.AnyTenant {
 			return nil
 		}
 		return slices.Collect(maps.Values(s.index))
 	}
-	if t, ok := s.tenants[scan.Tenant]; ok {
+	if t, ok := s.tenants[query.Tenant]; ok {
 		return slices.Clone(t.rows)
 	}
 	return nil

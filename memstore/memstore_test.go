@@ -122,7 +122,7 @@ func TestMemoryIsBoundedUnderChurn(t *testing.T) {
 	after := heap()
 	const oneRound = tokens * 1000
 	require.Less(t, int64(after)-int64(before), int64(oneRound), "12 rounds left more than one round needs")
-	list, err := s.List(ctx, apitoken.Scan{AnyTenant: true, AllKinds: true, Limit: 1})
+	list, err := s.List(ctx, apitoken.StoreQuery{AnyTenant: true, AllKinds: true, Limit: 1})
 	require.NoError(t, err)
 	require.Empty(t, list)
 	runtime.KeepAlive(s)
@@ -216,7 +216,7 @@ func TestModel(t *testing.T) {
 					require.Equal(t, want[i].Token.ID, rec.Token.ID)
 				}
 			}
-			counts, err := s.Counts(ctx, apitoken.Scan{AnyTenant: true, AllKinds: true, Now: madeAt})
+			counts, err := s.Counts(ctx, apitoken.StoreQuery{AnyTenant: true, AllKinds: true, Now: madeAt})
 			require.NoError(t, err)
 			require.Equal(t, len(model), counts["personal"])
 		})
@@ -237,15 +237,15 @@ func sortedUpTo(recs []*apitoken.Record, before time.Time) int {
 func TestFewOfMany(t *testing.T) {
 	t.Parallel()
 	s, ids := filled(t, 4000)
-	scan := apitoken.Scan{AnyTenant: true, AllKinds: true, Now: madeAt, Sort: apitoken.SortName, Limit: 4000}
+	query := apitoken.StoreQuery{AnyTenant: true, AllKinds: true, Now: madeAt, Sort: apitoken.SortName, Limit: 4000}
 	for _, desc := range []bool{false, true} {
-		scan.Desc, scan.Limit = desc, 4000
-		all, err := s.List(t.Context(), scan)
+		query.Desc, query.Limit = desc, 4000
+		all, err := s.List(t.Context(), query)
 		require.NoError(t, err)
 		require.Len(t, all, 4000)
 		for _, limit := range []int{0, 1, 10, 300} {
-			scan.Limit = limit
-			page, err := s.List(t.Context(), scan)
+			query.Limit = limit
+			page, err := s.List(t.Context(), query)
 			require.NoError(t, err)
 			require.Len(t, page, limit)
 			for i := range page {
@@ -291,7 +291,7 @@ func TestListWhileTokensComeAndGo(t *testing.T) {
 		}
 	}()
 	for range 20 {
-		list, err := s.List(ctx, apitoken.Scan{Tenant: "mine", AllKinds: true, Now: madeAt, Limit: 2 * tokens})
+		list, err := s.List(ctx, apitoken.StoreQuery{Tenant: "mine", AllKinds: true, Now: madeAt, Limit: 2 * tokens})
 		require.NoError(t, err)
 		seen := map[apitoken.ID]bool{}
 		for _, rec := range list {

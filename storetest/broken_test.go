@@ -46,18 +46,18 @@ var brokenStores = []struct {
 	{"Touch counts as a change", "touch", "The version stays", func(s *memstore.Store) apitoken.Store { return touchChanges{s} }},
 	{"Touch loses uses of other nodes", "race", "Counts add up", func(s *memstore.Store) apitoken.Store { return touchesBack{s} }},
 	{"List forgets a filter", "list", "It is the definition that every store follows.", func(s *memstore.Store) apitoken.Store {
-		return lists{Store: s, scan: func(scan *apitoken.Scan) { scan.MetaKey = "" }}
+		return lists{Store: s, query: func(query *apitoken.StoreQuery) { query.MetaKey = "" }}
 	}},
 	{"List shows all tenants", "list", "otherwise nothing matches", func(s *memstore.Store) apitoken.Store {
-		return lists{Store: s, scan: func(scan *apitoken.Scan) { scan.AnyTenant = true }}
+		return lists{Store: s, query: func(query *apitoken.StoreQuery) { query.AnyTenant = true }}
 	}},
 	{"List turns the order but not the ties", "list", "Every store sorts as [Position.Compare] does.", func(s *memstore.Store) apitoken.Store {
 		return lists{Store: s, turn: true}
 	}},
 	{"List pages by the value alone", "list", "Every store sorts as [Position.Compare] does.", func(s *memstore.Store) apitoken.Store {
-		return lists{Store: s, scan: func(scan *apitoken.Scan) {
-			if scan.After != nil {
-				scan.After.ID = "zzzzzzzzzzzzzzzzzzzzzz"
+		return lists{Store: s, query: func(query *apitoken.StoreQuery) {
+			if query.After != nil {
+				query.After.ID = "zzzzzzzzzzzzzzzzzzzzzz"
 			}
 		}}
 	}},

@@ -20,7 +20,7 @@ func testContext(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	cancel()
 
 	fresh, n := plain("context"), next(rec)
-	scan := apitoken.Scan{Tenant: "context", AllKinds: true, Now: epoch, Limit: 10}
+	query := apitoken.StoreQuery{Tenant: "context", AllKinds: true, Now: epoch, Limit: 10}
 	for name, call := range map[string]func() error{
 		"Create":       func() error { return s.Create(ended, fresh.Clone(), eventsOf(fresh, 1)) },
 		"Get":          func() error { _, err := s.Get(ended, rec.Token.ID); return err },
@@ -31,8 +31,8 @@ func testContext(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		"Touch": func() error {
 			return s.Touch(ended, []apitoken.Use{{ID: rec.Token.ID, Count: 1, LastUsed: epoch}})
 		},
-		"List":   func() error { _, err := s.List(ended, scan); return err },
-		"Counts": func() error { _, err := s.Counts(ended, scan); return err },
+		"List":   func() error { _, err := s.List(ended, query); return err },
+		"Counts": func() error { _, err := s.Counts(ended, query); return err },
 		"Due":    func() error { _, err := s.Due(ended, epoch, apitoken.DuePosition{}, 10); return err },
 		"Events": func() error { _, err := s.Events(ended, "context", rec.Token.ID, "", 10); return err },
 		"Claim":  func() error { _, err := s.Claim(ended, lease("ended", epoch, epoch.Add(time.Hour)), 10); return err },

@@ -35,7 +35,7 @@ const (
 
 // List, Counts, Due, Stats.
 const (
-	listReturns  clause = "List returns the tokens that match, in the order asked for, at most scan.Limit of them, beginning after scan.After."
+	listReturns  clause = "List returns the tokens that match, in the order asked for, at most query.Limit of them, beginning after query.After."
 	listMatches  clause = "It is the definition that every store follows."
 	listOrder    clause = "Every store sorts as [Position.Compare] does."
 	anyTenant    clause = `must be set for Tenant ""; otherwise nothing matches`

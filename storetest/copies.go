@@ -33,7 +33,7 @@ func testCopies(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	scramble(settings.Origins)
 
 	shared := recordsOf(s)
-	scan := apitoken.Scan{Tenant: "copies", AllKinds: true, Now: epoch, Limit: 1}
+	query := apitoken.StoreQuery{Tenant: "copies", AllKinds: true, Now: epoch, Limit: 1}
 	now := tok.CreatedAt.AddDate(50, 0, 0)
 	for _, c := range []struct {
 		name string
@@ -41,8 +41,8 @@ func testCopies(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	}{
 		{"Get", func() (any, error) { return s.Get(ctx, tok.ID) }},
 		{"GetByAlias", func() (any, error) { return s.GetByAlias(ctx, rec.Alias) }},
-		{"List", func() (any, error) { return s.List(ctx, scan) }},
-		{"Counts", func() (any, error) { return s.Counts(ctx, scan) }},
+		{"List", func() (any, error) { return s.List(ctx, query) }},
+		{"Counts", func() (any, error) { return s.Counts(ctx, query) }},
 		{"Due", func() (any, error) { return s.Due(ctx, now, apitoken.DuePosition{}, 10) }},
 		{"Events", func() (any, error) { return s.Events(ctx, "copies", tok.ID, "", 10) }},
 		{"Settings", func() (any, error) { return s.Settings(ctx, "copies") }},

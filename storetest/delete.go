@@ -30,7 +30,7 @@ func testDelete(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	due, err := s.Due(ctx, epoch.AddDate(1, 0, 0), apitoken.DuePosition{}, 10)
 	dueReturns.ok(t, err, "Due")
 	deleteRemoves.same(t, tokensOf(due), []apitoken.ID{}, "what is due after Delete")
-	list, err := s.List(ctx, apitoken.Scan{Tenant: "delete", AllKinds: true, Limit: 10})
+	list, err := s.List(ctx, apitoken.StoreQuery{Tenant: "delete", AllKinds: true, Limit: 10})
 	listReturns.ok(t, err, "List")
 	deleteRemoves.same(t, tokensOf(list), []apitoken.ID{other.Token.ID}, "the list after Delete")
 	eventsOutlive.same(t, history(t, s, "delete", rec.Token.ID), append(idsOf(eventsOf(rec, 1)), idsOf(deleted)...), "events after Delete")

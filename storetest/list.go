@@ -15,14 +15,14 @@ func testList(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	now := epoch
 	all := crowd(t, s, now)
 
-	for name, scan := range filters(now) {
+	for name, query := range filters(now) {
 		t.Run(name, func(t *testing.T) {
-			scan.Limit = len(all) + 1
-			got, err := s.List(ctx, scan)
+			query.Limit = len(all) + 1
+			got, err := s.List(ctx, query)
 			listReturns.ok(t, err, "List")
-			want := expected(all, scan)
+			want := expected(all, query)
 			says := listMatches
-			if scan.Tenant == "" && !scan.AnyTenant {
+			if query.Tenant == "" && !query.AnyTenant {
 				says = anyTenant
 			}
 			says.same(t, tokensOf(got), tokensOf(want), "the tokens listed for "+name)
@@ -35,17 +35,17 @@ func testList(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		for _, desc := range []bool{false, true} {
 			for _, size := range []int{1, 7, 50, len(all)} {
 				t.Run(fmt.Sprintf("sort %s desc=%v page=%d", key, desc, size), func(t *testing.T) {
-					scan := apitoken.Scan{Tenant: "one", AllKinds: true, Now: now, Sort: key, Desc: desc, Limit: size}
-					listOrder.same(t, pages(t, s, scan), tokensOf(expected(all, scan)), "all pages")
+					query := apitoken.StoreQuery{Tenant: "one", AllKinds: true, Now: now, Sort: key, Desc: desc, Limit: size}
+					listOrder.same(t, pages(t, s, query), tokensOf(expected(all, query)), "all pages")
 				})
 			}
 		}
 	}
 	t.Run("the last token of a page is gone", func(t *testing.T) {
 		for _, key := range sortKeys {
-			scan := apitoken.Scan{Tenant: "two", AllKinds: true, Now: now, Sort: key, Limit: 3}
-			want := expected(all, scan)
-			first, err := s.List(ctx, scan)
+			query := apitoken.StoreQuery{Tenant: "two", AllKinds: true, Now: now, Sort: key, Limit: 3}
+			want := expected(all, query)
+			first, err := s.List(ctx, query)
 			listReturns.ok(t, err, "List")
 			if len(first) != 3 || len(want) < 4 {
 				listReturns.fail(t, "the first page has %d tokens, want 3", len(first))
@@ -55,9 +55,9 @@ func testList(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 			pos := apitoken.PositionOf(&last.Token, key, now)
 			deleteRemoves.ok(t, s.Delete(ctx, last.Token.ID, last.Token.Version, apitoken.Guard{}, nil), "Delete")
 			all = slices.DeleteFunc(all, func(rec *apitoken.Record) bool { return rec.Token.ID == last.Token.ID })
-			scan.After = &pos
-			scan.Limit = len(all)
-			got, err := s.List(ctx, scan)
+			query.After = &pos
+			query.Limit = len(all)
+			got, err := s.List(ctx, query)
 			listReturns.ok(t, err, "List")
 			listReturns.same(t, tokensOf(got), tokensOf(want[3:]), "the page after a token that is gone")
 		}
@@ -65,21 +65,21 @@ func testList(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 }
 
 // pages reads a list page by page, as callers do.
-func pages(t *testing.T, s apitoken.Store, scan apitoken.Scan) []apitoken.ID {
+func pages(t *testing.T, s apitoken.Store, query apitoken.StoreQuery) []apitoken.ID {
 	t.Helper()
 	out := []apitoken.ID{}
 	for {
-		page, err := s.List(t.Context(), scan)
+		page, err := s.List(t.Context(), query)
 		listReturns.ok(t, err, "List")
-		if len(page) > scan.Limit {
-			listReturns.fail(t, "a page has %d tokens, the limit is %d", len(page), scan.Limit)
+		if len(page) > query.Limit {
+			listReturns.fail(t, "a page has %d tokens, the limit is %d", len(page), query.Limit)
 		}
 		if len(page) == 0 || len(out) > 1000 {
 			return out
 		}
 		out = append(out, tokensOf(page)...)
-		pos := apitoken.PositionOf(&page[len(page)-1].Token, scan.Sort, scan.Now)
-		scan.After = &pos
+		pos := apitoken.PositionOf(&page[len(page)-1].Token, query.Sort, query.Now)
+		query.After = &pos
 	}
 }
 
@@ -89,42 +89,42 @@ var sortKeys = []apitoken.SortKey{
 }
 
 // filters are scans of every condition, alone and together.
-func filters(now time.Time) map[string]apitoken.Scan {
-	one := apitoken.Scan{Tenant: "one", AllKinds: true, Now: now}
-	with := func(set func(scan *apitoken.Scan)) apitoken.Scan {
-		scan := one
-		set(&scan)
-		return scan
+func filters(now time.Time) map[string]apitoken.StoreQuery {
+	one := apitoken.StoreQuery{Tenant: "one", AllKinds: true, Now: now}
+	with := func(set func(query *apitoken.StoreQuery)) apitoken.StoreQuery {
+		query := one
+		set(&query)
+		return query
 	}
 	kinds := func(k ...apitoken.Kind) []apitoken.Kind { return k }
-	m := map[string]apitoken.Scan{
+	m := map[string]apitoken.StoreQuery{
 		"all of a tenant":      one,
-		"all of another":       with(func(s *apitoken.Scan) { s.Tenant = "two" }),
-		"tenant in other case": with(func(s *apitoken.Scan) { s.Tenant = "One" }),
-		"unknown tenant":       with(func(s *apitoken.Scan) { s.Tenant = "ONE" }),
-		"no tenant":            with(func(s *apitoken.Scan) { s.Tenant = "" }),
-		"any tenant":           with(func(s *apitoken.Scan) { s.Tenant, s.AnyTenant = "", true }),
-		"any tenant, one":      with(func(s *apitoken.Scan) { s.AnyTenant = true }),
+		"all of another":       with(func(s *apitoken.StoreQuery) { s.Tenant = "two" }),
+		"tenant in other case": with(func(s *apitoken.StoreQuery) { s.Tenant = "One" }),
+		"unknown tenant":       with(func(s *apitoken.StoreQuery) { s.Tenant = "ONE" }),
+		"no tenant":            with(func(s *apitoken.StoreQuery) { s.Tenant = "" }),
+		"any tenant":           with(func(s *apitoken.StoreQuery) { s.Tenant, s.AnyTenant = "", true }),
+		"any tenant, one":      with(func(s *apitoken.StoreQuery) { s.AnyTenant = true }),
 		"no kind":              {Tenant: "one", Now: now},
 		"kinds":                {Tenant: "one", Now: now, Kinds: kinds("personal", "shared", "none")},
 		"own kinds":            {Tenant: "one", Now: now, OwnKinds: kinds("personal", "node"), OwnedBy: "ann"},
 		"kinds and own kinds":  {Tenant: "one", Now: now, Kinds: kinds("shared"), OwnKinds: kinds("personal"), OwnedBy: "bob"},
 		"own kinds of nobody":  {Tenant: "one", Now: now, OwnKinds: kinds("personal", "node")},
-		"only kinds":           with(func(s *apitoken.Scan) { s.OnlyKinds = kinds("node", "Shared") }),
+		"only kinds":           with(func(s *apitoken.StoreQuery) { s.OnlyKinds = kinds("node", "Shared") }),
 		"only and own kinds":   {Tenant: "one", Now: now, OnlyKinds: kinds("node", "personal"), OwnKinds: kinds("personal"), OwnedBy: "ann"},
-		"owner":                with(func(s *apitoken.Scan) { s.Owner = "ann" }),
-		"owner in other case":  with(func(s *apitoken.Scan) { s.Owner = "Ann" }),
-		"agent":                with(func(s *apitoken.Scan) { s.Agent = "agent1" }),
-		"has an agent":         with(func(s *apitoken.Scan) { s.HasAgent = true }),
-		"creator":              with(func(s *apitoken.Scan) { s.Creator = "carl" }),
-		"metadata":             with(func(s *apitoken.Scan) { s.MetaKey, s.MetaValue = "team", "red" }),
-		"metadata, empty":      with(func(s *apitoken.Scan) { s.MetaKey = "team" }),
-		"metadata, quoted":     with(func(s *apitoken.Scan) { s.MetaKey, s.MetaValue = "team", `%' OR '1'='1` }),
-		"much later":           with(func(s *apitoken.Scan) { s.Now = now.AddDate(0, 2, 0) }),
+		"owner":                with(func(s *apitoken.StoreQuery) { s.Owner = "ann" }),
+		"owner in other case":  with(func(s *apitoken.StoreQuery) { s.Owner = "Ann" }),
+		"agent":                with(func(s *apitoken.StoreQuery) { s.Agent = "agent1" }),
+		"has an agent":         with(func(s *apitoken.StoreQuery) { s.HasAgent = true }),
+		"creator":              with(func(s *apitoken.StoreQuery) { s.Creator = "carl" }),
+		"metadata":             with(func(s *apitoken.StoreQuery) { s.MetaKey, s.MetaValue = "team", "red" }),
+		"metadata, empty":      with(func(s *apitoken.StoreQuery) { s.MetaKey = "team" }),
+		"metadata, quoted":     with(func(s *apitoken.StoreQuery) { s.MetaKey, s.MetaValue = "team", `%' OR '1'='1` }),
+		"much later":           with(func(s *apitoken.StoreQuery) { s.Now = now.AddDate(0, 2, 0) }),
 	}
 	for _, status := range []apitoken.Status{apitoken.StatusActive, apitoken.StatusDisabled, apitoken.StatusExpired, apitoken.StatusRevoked} {
-		m["status "+string(status)] = with(func(s *apitoken.Scan) { s.Status = status })
-		m["status, owner and kind "+string(status)] = with(func(s *apitoken.Scan) {
+		m["status "+string(status)] = with(func(s *apitoken.StoreQuery) { s.Status = status })
+		m["status, owner and kind "+string(status)] = with(func(s *apitoken.StoreQuery) {
 			s.Status, s.Owner, s.OnlyKinds, s.AnyTenant, s.Tenant = status, "bob", kinds("personal", "shared"), true, ""
 		})
 	}
@@ -187,17 +187,17 @@ func crowd(t *testing.T, s apitoken.Store, now time.Time) []*apitoken.Record {
 	return all
 }
 
-// expected is what List must return for scan without a position or limit.
-func expected(all []*apitoken.Record, scan apitoken.Scan) []*apitoken.Record {
+// expected is what List must return for query without a position or limit.
+func expected(all []*apitoken.Record, query apitoken.StoreQuery) []*apitoken.Record {
 	var out []*apitoken.Record
 	for _, rec := range all {
-		if scan.Matches(&rec.Token) {
+		if query.Matches(&rec.Token) {
 			out = append(out, rec)
 		}
 	}
 	slices.SortFunc(out, func(a, b *apitoken.Record) int {
-		c := apitoken.PositionOf(&a.Token, scan.Sort, scan.Now).Compare(apitoken.PositionOf(&b.Token, scan.Sort, scan.Now))
-		if scan.Desc {
+		c := apitoken.PositionOf(&a.Token, query.Sort, query.Now).Compare(apitoken.PositionOf(&b.Token, query.Sort, query.Now))
+		if query.Desc {
 			return -c
 		}
 		return c

@@ -80,7 +80,7 @@ func (s checkThenWrite) Swap(ctx context.Context, rec *apitoken.Record, g apitok
 		runtime.Gosched()
 	}
 	for {
-		err := saveRow{s.Store}.Swap(ctx, rec, apitoken.Guard{}, events)
+		err := saveRow(s).Swap(ctx, rec, apitoken.Guard{}, events)
 		if !errors.Is(err, apitoken.ErrConflict) {
 			return err
 		}
@@ -211,22 +211,22 @@ func (s touchChanges) Touch(ctx context.Context, uses []apitoken.Use) error {
 
 type lists struct {
 	*memstore.Store
-	scan func(scan *apitoken.Scan)
-	turn bool // ties stay in the order of IDs when the list is turned
+	query func(query *apitoken.StoreQuery)
+	turn  bool // ties stay in the order of IDs when the list is turned
 }
 
-func (s lists) List(ctx context.Context, scan apitoken.Scan) ([]*apitoken.Record, error) {
-	if s.scan != nil {
-		if scan.After != nil {
-			after := *scan.After
-			scan.After = &after
+func (s lists) List(ctx context.Context, query apitoken.StoreQuery) ([]*apitoken.Record, error) {
+	if s.query != nil {
+		if query.After != nil {
+			after := *query.After
+			query.After = &after
 		}
-		s.scan(&scan)
+		s.query(&query)
 	}
-	recs, err := s.Store.List(ctx, scan)
-	if s.turn && scan.Desc {
+	recs, err := s.Store.List(ctx, query)
+	if s.turn && query.Desc {
 		slices.SortStableFunc(recs, func(a, b *apitoken.Record) int {
-			p, q := apitoken.PositionOf(&a.Token, scan.Sort, scan.Now), apitoken.PositionOf(&b.Token, scan.Sort, scan.Now)
+			p, q := apitoken.PositionOf(&a.Token, query.Sort, query.Now), apitoken.PositionOf(&b.Token, query.Sort, query.Now)
 			if p.Text == q.Text && p.Number == q.Number {
 				return p.Compare(q)
 			}
@@ -238,8 +238,8 @@ func (s lists) List(ctx context.Context, scan apitoken.Scan) ([]*apitoken.Record
 
 type countsPage struct{ *memstore.Store }
 
-func (s countsPage) Counts(ctx context.Context, scan apitoken.Scan) (map[apitoken.Kind]int, error) {
-	recs, err := s.List(ctx, scan)
+func (s countsPage) Counts(ctx context.Context, query apitoken.StoreQuery) (map[apitoken.Kind]int, error) {
+	recs, err := s.List(ctx, query)
 	counts := map[apitoken.Kind]int{}
 	for _, rec := range recs {
 		counts[rec.Token.Kind]++

@@ -49,7 +49,11 @@ func main() {
 	}
 	fmt.Printf("%s %s/%s, %d processors; median of %d rounds of %s\n\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), *rounds, *slice)
-	if !report(promises, measure(promises, *rounds)) {
+	results := make(map[string][]testing.BenchmarkResult)
+	for _, crowded := range []bool{false, true} {
+		measure(slices.DeleteFunc(slices.Clone(promises), func(p bench.Promise) bool { return p.Crowded != crowded }), *rounds, results)
+	}
+	if !report(promises, results) {
 		os.Exit(1)
 	}
 }
@@ -59,10 +63,9 @@ func fatal(err error) {
 	os.Exit(2)
 }
 
-// measure returns the results of each workload that a promise needs, one for
-// each round.
-func measure(promises []bench.Promise, rounds int) map[string][]testing.BenchmarkResult {
-	results := make(map[string][]testing.BenchmarkResult)
+// measure adds the results of each workload that a promise needs, one for each
+// round.
+func measure(promises []bench.Promise, rounds int, results map[string][]testing.BenchmarkResult) {
 	for round := range rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
 		done := make(map[string]bool)
@@ -76,7 +79,6 @@ func measure(promises []bench.Promise, rounds int) map[string][]testing.Benchmar
 			}
 		}
 	}
-	return results
 }
 
 // once runs a workload on as many processors as it asks for.

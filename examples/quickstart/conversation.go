@@ -118,7 +118,7 @@ func (c *conversation) changing(admin, stranger, id, value string) string {
 	c.ask(exchange{says: "A rotation must be safe to retry.",
 		request: "POST " + at + "/rotate", as: admin, status: 422, reason: "invalid", has: []string{`"if_version"`}})
 	fresh := c.ask(exchange{says: "Rotate it: a new value; the old one goes on for a minute.",
-		request: "POST " + at + "/rotate", as: admin, body: `{"overlapSeconds":60,"if_version":4}`, status: 200, has: []string{id}, lacks: []string{value}}).Secret
+		request: "POST " + at + "/rotate", as: admin, body: `{"overlap_seconds":60,"if_version":4}`, status: 200, has: []string{id}, lacks: []string{value}}).Secret
 	for _, v := range []string{fresh, value} {
 		c.ask(exchange{says: "Both values work meanwhile.",
 			request: "GET /v1/devices/laptop-7", as: v, status: 200, has: []string{`"laptop-7"`}})

@@ -169,7 +169,7 @@ curl -i -H "Authorization: Bearer $ADMIN" $API/tokens/find -d '{"secret":"'$TOKE
 # Stop it, start it again until another day, give it a new value, end it for good.
 curl -i -H "Authorization: Bearer $ADMIN" -X POST $API/tokens/$ID/disable -d '{"reason":"display is being repaired"}'
 curl -i -H "Authorization: Bearer $ADMIN" -X POST $API/tokens/$ID/enable -d '{"expiry":"%[5]s"}'
-curl -i -H "Authorization: Bearer $ADMIN" -X POST -H "Idempotency-Key: 1" $API/tokens/$ID/rotate -d '{"overlapSeconds":60}'
+curl -i -H "Authorization: Bearer $ADMIN" -X POST -H "Idempotency-Key: 1" $API/tokens/$ID/rotate -d '{"overlap_seconds":60}'
 curl -i -H "Authorization: Bearer $ADMIN" -X POST $API/tokens/$ID/revoke -d '{"reason":"display was sold"}'
 curl -i -H "Authorization: Bearer $ADMIN" -X DELETE $API/tokens/$ID
 `

@@ -104,7 +104,7 @@ func (a tokenAdmin) enable(r *http.Request, by apitoken.Actor, in struct {
 }
 
 func (a tokenAdmin) rotate(r *http.Request, by apitoken.Actor, in struct {
-	OverlapSeconds int   `json:"overlapSeconds"`
+	OverlapSeconds int   `json:"overlap_seconds"`
 	IfVersion      int64 `json:"if_version"`
 }) (any, error) {
 	return a.tokens.Rotate(r.Context(), by, id(r), apitoken.RotateRequest{

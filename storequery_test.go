@@ -12,79 +12,85 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
-func TestScanMatches(t *testing.T) {
+func TestStoreQueryMatches(t *testing.T) {
 	t.Parallel()
 	tok := apitoken.Token{
 		ID: "4fXk2QpWmR7tYc9BvN1sHd", Tenant: "acme", Kind: "personal", Owner: "ann", Creator: "bob", Agent: "agent-1",
 		State: apitoken.StateActive, CreatedAt: noon, Metadata: map[string]string{"team": "red", "empty": ""},
 	}
-	all := apitoken.Scan{Tenant: "acme", AllKinds: true, Now: noon}
+	all := apitoken.StoreQuery{Tenant: "acme", AllKinds: true, Now: noon}
 	for name, tc := range map[string]struct {
-		change func(s *apitoken.Scan)
+		change func(s *apitoken.StoreQuery)
 		want   bool
 	}{
-		"tenant":                               {func(*apitoken.Scan) {}, true},
-		"another tenant":                       {func(s *apitoken.Scan) { s.Tenant = "other" }, false},
-		"no tenant matches nothing":            {func(s *apitoken.Scan) { s.Tenant = "" }, false},
-		"any tenant, said so":                  {func(s *apitoken.Scan) { s.Tenant, s.AnyTenant = "", true }, true},
-		"any tenant does not widen a tenant":   {func(s *apitoken.Scan) { s.Tenant, s.AnyTenant = "other", true }, false},
-		"no kinds":                             {func(s *apitoken.Scan) { s.AllKinds = false }, false},
-		"its kind":                             {func(s *apitoken.Scan) { s.AllKinds, s.Kinds = false, []apitoken.Kind{"shared", "personal"} }, true},
-		"other kinds":                          {func(s *apitoken.Scan) { s.AllKinds, s.Kinds = false, []apitoken.Kind{"shared"} }, false},
-		"owned":                                {func(s *apitoken.Scan) { s.AllKinds, s.OwnKinds, s.OwnedBy = false, []apitoken.Kind{"personal"}, "ann" }, true},
-		"owned by somebody else":               {func(s *apitoken.Scan) { s.AllKinds, s.OwnKinds, s.OwnedBy = false, []apitoken.Kind{"personal"}, "bob" }, false},
-		"owned, of another kind":               {func(s *apitoken.Scan) { s.AllKinds, s.OwnKinds, s.OwnedBy = false, []apitoken.Kind{"shared"}, "ann" }, false},
-		"owned by nobody":                      {func(s *apitoken.Scan) { s.AllKinds, s.OwnKinds = false, []apitoken.Kind{"personal"} }, false},
-		"only its kind":                        {func(s *apitoken.Scan) { s.OnlyKinds = []apitoken.Kind{"personal"} }, true},
-		"only another kind":                    {func(s *apitoken.Scan) { s.OnlyKinds = []apitoken.Kind{"shared"} }, false},
-		"only its kind, which may not be seen": {func(s *apitoken.Scan) { s.AllKinds, s.OnlyKinds = false, []apitoken.Kind{"personal"} }, false},
-		"owner":                                {func(s *apitoken.Scan) { s.Owner = "ann" }, true},
-		"another owner":                        {func(s *apitoken.Scan) { s.Owner = "bob" }, false},
-		"creator":                              {func(s *apitoken.Scan) { s.Creator = "bob" }, true},
-		"another creator":                      {func(s *apitoken.Scan) { s.Creator = "ann" }, false},
-		"agent":                                {func(s *apitoken.Scan) { s.Agent = "agent-1" }, true},
-		"another agent":                        {func(s *apitoken.Scan) { s.Agent = "agent-2" }, false},
-		"has an agent":                         {func(s *apitoken.Scan) { s.HasAgent = true }, true},
-		"status":                               {func(s *apitoken.Scan) { s.Status = apitoken.StatusActive }, true},
-		"another status":                       {func(s *apitoken.Scan) { s.Status = apitoken.StatusExpired }, false},
-		"suspended is no stored status":        {func(s *apitoken.Scan) { s.Status = apitoken.StatusSuspended }, false},
-		"metadata":                             {func(s *apitoken.Scan) { s.MetaKey, s.MetaValue = "team", "red" }, true},
-		"other metadata":                       {func(s *apitoken.Scan) { s.MetaKey, s.MetaValue = "team", "Red" }, false},
-		"metadata without a value":             {func(s *apitoken.Scan) { s.MetaKey = "empty" }, true},
-		"missing metadata is not empty":        {func(s *apitoken.Scan) { s.MetaKey = "missing" }, false},
-		"all at once": {func(s *apitoken.Scan) {
+		"tenant":                             {func(*apitoken.StoreQuery) {}, true},
+		"another tenant":                     {func(s *apitoken.StoreQuery) { s.Tenant = "other" }, false},
+		"no tenant matches nothing":          {func(s *apitoken.StoreQuery) { s.Tenant = "" }, false},
+		"any tenant, said so":                {func(s *apitoken.StoreQuery) { s.Tenant, s.AnyTenant = "", true }, true},
+		"any tenant does not widen a tenant": {func(s *apitoken.StoreQuery) { s.Tenant, s.AnyTenant = "other", true }, false},
+		"no kinds":                           {func(s *apitoken.StoreQuery) { s.AllKinds = false }, false},
+		"its kind":                           {func(s *apitoken.StoreQuery) { s.AllKinds, s.Kinds = false, []apitoken.Kind{"shared", "personal"} }, true},
+		"other kinds":                        {func(s *apitoken.StoreQuery) { s.AllKinds, s.Kinds = false, []apitoken.Kind{"shared"} }, false},
+		"owned": {func(s *apitoken.StoreQuery) {
+			s.AllKinds, s.OwnKinds, s.OwnedBy = false, []apitoken.Kind{"personal"}, "ann"
+		}, true},
+		"owned by somebody else": {func(s *apitoken.StoreQuery) {
+			s.AllKinds, s.OwnKinds, s.OwnedBy = false, []apitoken.Kind{"personal"}, "bob"
+		}, false},
+		"owned, of another kind": {func(s *apitoken.StoreQuery) {
+			s.AllKinds, s.OwnKinds, s.OwnedBy = false, []apitoken.Kind{"shared"}, "ann"
+		}, false},
+		"owned by nobody":                      {func(s *apitoken.StoreQuery) { s.AllKinds, s.OwnKinds = false, []apitoken.Kind{"personal"} }, false},
+		"only its kind":                        {func(s *apitoken.StoreQuery) { s.OnlyKinds = []apitoken.Kind{"personal"} }, true},
+		"only another kind":                    {func(s *apitoken.StoreQuery) { s.OnlyKinds = []apitoken.Kind{"shared"} }, false},
+		"only its kind, which may not be seen": {func(s *apitoken.StoreQuery) { s.AllKinds, s.OnlyKinds = false, []apitoken.Kind{"personal"} }, false},
+		"owner":                                {func(s *apitoken.StoreQuery) { s.Owner = "ann" }, true},
+		"another owner":                        {func(s *apitoken.StoreQuery) { s.Owner = "bob" }, false},
+		"creator":                              {func(s *apitoken.StoreQuery) { s.Creator = "bob" }, true},
+		"another creator":                      {func(s *apitoken.StoreQuery) { s.Creator = "ann" }, false},
+		"agent":                                {func(s *apitoken.StoreQuery) { s.Agent = "agent-1" }, true},
+		"another agent":                        {func(s *apitoken.StoreQuery) { s.Agent = "agent-2" }, false},
+		"has an agent":                         {func(s *apitoken.StoreQuery) { s.HasAgent = true }, true},
+		"status":                               {func(s *apitoken.StoreQuery) { s.Status = apitoken.StatusActive }, true},
+		"another status":                       {func(s *apitoken.StoreQuery) { s.Status = apitoken.StatusExpired }, false},
+		"suspended is no stored status":        {func(s *apitoken.StoreQuery) { s.Status = apitoken.StatusSuspended }, false},
+		"metadata":                             {func(s *apitoken.StoreQuery) { s.MetaKey, s.MetaValue = "team", "red" }, true},
+		"other metadata":                       {func(s *apitoken.StoreQuery) { s.MetaKey, s.MetaValue = "team", "Red" }, false},
+		"metadata without a value":             {func(s *apitoken.StoreQuery) { s.MetaKey = "empty" }, true},
+		"missing metadata is not empty":        {func(s *apitoken.StoreQuery) { s.MetaKey = "missing" }, false},
+		"all at once": {func(s *apitoken.StoreQuery) {
 			s.Owner, s.Creator, s.HasAgent, s.MetaKey, s.MetaValue = "ann", "bob", true, "team", "red"
 		}, true},
-		"all but one": {func(s *apitoken.Scan) {
+		"all but one": {func(s *apitoken.StoreQuery) {
 			s.Owner, s.Creator, s.HasAgent, s.MetaKey, s.MetaValue = "ann", "bob", true, "team", "blue"
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			scan, own := all, tok
-			tc.change(&scan)
-			require.Equal(t, tc.want, scan.Matches(&own))
+			query, own := all, tok
+			tc.change(&query)
+			require.Equal(t, tc.want, query.Matches(&own))
 		})
 	}
 	nobody := tok
 	nobody.Agent = ""
-	scan := all
-	scan.HasAgent = true
-	require.False(t, scan.Matches(&nobody))
-	require.False(t, new(apitoken.Scan).Matches(new(apitoken.Token)), "the zero Scan matches nothing, not even a zero token")
+	query := all
+	query.HasAgent = true
+	require.False(t, query.Matches(&nobody))
+	require.False(t, new(apitoken.StoreQuery).Matches(new(apitoken.Token)), "the zero StoreQuery matches nothing, not even a zero token")
 }
 
-// S1.25, S3.14: statuses are those of the scan's instant, and what is due to be
+// S1.25, S3.14: statuses are those of the query's instant, and what is due to be
 // deleted is gone from that instant on, swept or not.
-func TestScanMatchesAsOfNow(t *testing.T) {
+func TestStoreQueryMatchesAsOfNow(t *testing.T) {
 	t.Parallel()
 	tok := apitoken.Token{
 		Tenant: "acme", State: apitoken.StateActive, CreatedAt: noon, ExpiresAt: noon.Add(day),
 		Terms: apitoken.Terms{AfterExpiry: apitoken.ExpiryDisables, Purge: week},
 	}
 	matches := func(status apitoken.Status, now time.Time) bool {
-		scan := apitoken.Scan{Tenant: "acme", AllKinds: true, Status: status, Now: now}
-		return scan.Matches(&tok)
+		query := apitoken.StoreQuery{Tenant: "acme", AllKinds: true, Status: status, Now: now}
+		return query.Matches(&tok)
 	}
 	expiry, purge := noon.Add(day), noon.Add(day+week)
 	require.True(t, matches(apitoken.StatusActive, expiry.Add(-1)))

@@ -23,9 +23,9 @@ const (
 	SortHealth   SortKey = "health"    // red, green, grey, none ([Token.Color])
 )
 
-// Scan is a [Store]'s list query. All conditions are joined by AND; zero
+// StoreQuery is a [Store]'s list query. All conditions are joined by AND; zero
 // conditions do not restrict.
-type Scan struct {
+type StoreQuery struct {
 	Tenant    string // "" = all tenants
 	AnyTenant bool   // must be set for Tenant ""; otherwise nothing matches
 
@@ -62,34 +62,34 @@ type Position struct {
 	ID     ID
 }
 
-// Matches reports whether t is among the tokens that scan asks for; sort, limit
+// Matches reports whether t is among the tokens that query asks for; sort, limit
 // and position do not matter. It is the definition that every store follows.
-func (scan *Scan) Matches(t *Token) bool {
-	if scan.Tenant == "" && !scan.AnyTenant || scan.Tenant != "" && t.Tenant != scan.Tenant {
+func (query *StoreQuery) Matches(t *Token) bool {
+	if query.Tenant == "" && !query.AnyTenant || query.Tenant != "" && t.Tenant != query.Tenant {
 		return false
 	}
-	if !scan.AllKinds && !slices.Contains(scan.Kinds, t.Kind) {
-		owned := scan.OwnedBy != "" && t.Owner == scan.OwnedBy && slices.Contains(scan.OwnKinds, t.Kind)
+	if !query.AllKinds && !slices.Contains(query.Kinds, t.Kind) {
+		owned := query.OwnedBy != "" && t.Owner == query.OwnedBy && slices.Contains(query.OwnKinds, t.Kind)
 		if !owned {
 			return false
 		}
 	}
-	if len(scan.OnlyKinds) > 0 && !slices.Contains(scan.OnlyKinds, t.Kind) ||
-		scan.Owner != "" && t.Owner != scan.Owner ||
-		scan.Agent != "" && t.Agent != scan.Agent ||
-		scan.Creator != "" && t.Creator != scan.Creator ||
-		scan.HasAgent && t.Agent == "" ||
-		scan.Status != "" && t.StatusAt(scan.Now) != scan.Status {
+	if len(query.OnlyKinds) > 0 && !slices.Contains(query.OnlyKinds, t.Kind) ||
+		query.Owner != "" && t.Owner != query.Owner ||
+		query.Agent != "" && t.Agent != query.Agent ||
+		query.Creator != "" && t.Creator != query.Creator ||
+		query.HasAgent && t.Agent == "" ||
+		query.Status != "" && t.StatusAt(query.Now) != query.Status {
 		return false
 	}
-	if scan.MetaKey != "" {
-		if v, ok := t.Metadata[scan.MetaKey]; !ok || v != scan.MetaValue {
+	if query.MetaKey != "" {
+		if v, ok := t.Metadata[query.MetaKey]; !ok || v != query.MetaValue {
 			return false
 		}
 	}
 	// What is due to be deleted is gone, swept or not.
-	purge := t.PurgeAt(scan.Now)
-	return purge.IsZero() || scan.Now.Before(purge)
+	purge := t.PurgeAt(query.Now)
+	return purge.IsZero() || query.Now.Before(purge)
 }
 
 // PositionOf returns where t stands in an order. Every store sorts as

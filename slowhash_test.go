@@ -1,10 +1,12 @@
 package apitoken_test
 
 import (
+	"context"
 	"encoding/base64"
 	"encoding/hex"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/crypto/bcrypt"
@@ -125,6 +127,59 @@ func TestDecodeDigest(t *testing.T) {
 	}
 	_, ok := apitoken.DecodeDigest("", 32)
 	require.False(t, ok)
+}
+
+// Slow hashes are computed only so many at once; some requests wait, the rest is
+// refused, and a wait ends with its context. Nobody who knows no ID or handle
+// makes the server compute one.
+func TestSlowHashesAreBounded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newImportWorld(t, func(o *apitoken.Options) { o.SlowHashes = 1 })
+		w.importOne(row(func(r *apitoken.ImportRow) {
+			r.Format, r.Handle, r.Digest = "slow", slowKey[:12], bcryptOf(slowKey)
+		}))
+		release := w.Service.HoldSlowHash()
+		for _, unknown := range []string{"sk_z9z9z9z9_secretsecret", oldKey} {
+			_, err := w.present("", unknown)
+			require.ErrorIs(t, err, apitoken.ErrUnknownToken, "is refused without a place")
+		}
+		ended, cancel := context.WithCancel(t.Context())
+		answers := make(chan error, 17)
+		ask := func(ctx context.Context) {
+			_, err := w.Service.Verify(ctx, apitoken.VerifyRequest{Token: slowKey})
+			answers <- err
+		}
+		go ask(ended)
+		for range 15 {
+			go ask(t.Context())
+		}
+		synctest.Wait()
+		_, err := w.present("", slowKey)
+		oneFamily(t, err, apitoken.ErrUnavailable)
+		require.NotContains(t, err.Error(), "sk_")
+		_, err = w.Service.Explain(t.Context(), ann, apitoken.ExplainRequest{Verify: apitoken.VerifyRequest{Token: slowKey}})
+		oneFamily(t, err, apitoken.ErrUnavailable)
+		cancel()
+		synctest.Wait()
+		oneFamily(t, <-answers, apitoken.ErrUnavailable)
+		release()
+		for range 15 {
+			require.NoError(t, <-answers)
+		}
+		release = w.Service.HoldSlowHash()
+		for range 16 {
+			go ask(t.Context())
+		}
+		synctest.Wait()
+		require.Empty(t, answers, "those who waited before left their places in the queue")
+		release()
+		for range 16 {
+			require.NoError(t, <-answers)
+		}
+		_, err = w.Service.Verify(ended, apitoken.VerifyRequest{Token: slowKey})
+		oneFamily(t, err, apitoken.ErrUnavailable)
+	})
 }
 
 // What is accepted is within the bounds, is the one text of its hash, and can be

@@ -19,6 +19,9 @@ const (
 	verbRotate  = "rotate"
 	verbReuse   = "report reuse"
 	verbLeak    = "report a leak"
+	verbIssue   = "issue"
+
+	verbEndLegacy = "end the older credential"
 )
 
 // change is one managing call at work on one token: what was read, with what is
@@ -66,8 +69,14 @@ func (s *Service) change(ctx context.Context, actor Actor, id ID, o changeOption
 	if err != nil {
 		return nil, err
 	}
+	return s.changeAs(ctx, &pw, id, o, f, decide)
+}
+
+// changeAs is change for an actor whose powers are known, and who made faults in
+// the rest of the request.
+func (s *Service) changeAs(ctx context.Context, pw *powers, id ID, o changeOptions, f faults, decide func(ch *change) error) (*change, error) {
 	for range maxTries {
-		ch, err := s.begin(ctx, &pw, id, o)
+		ch, err := s.begin(ctx, pw, id, o)
 		if err != nil {
 			return nil, err
 		}
@@ -155,16 +164,7 @@ func (ch *change) fold() bool {
 // write stores the change as the version after version.
 func (ch *change) write(ctx context.Context, version int64) error {
 	s, rec := ch.s, ch.rec
-	rec.Token.Version = version + 1
-	rec.Op = randomBase62(idLen)
-	if len(ch.events) > 0 { // a sweep that only sets DueAt anew is no change to anyone
-		rec.Token.UpdatedAt = ch.now
-	}
-	arm(rec, ch.now)
-	for i := range ch.events {
-		ch.events[i].Version, ch.events[i].Ordinal = rec.Token.Version, i
-		ch.events[i].ID = eventID(string(rec.Token.ID), rec.Token.Version, i)
-	}
+	ch.seal(version + 1)
 	var err error
 	if ch.deleted {
 		err = s.store.Delete(ctx, rec.Token.ID, version, ch.guard, ch.events)
@@ -182,6 +182,21 @@ func (ch *change) write(ctx context.Context, version int64) error {
 		return nil
 	}
 	return outage("store", err)
+}
+
+// seal makes the record and the events ready to be written as a version.
+func (ch *change) seal(version int64) {
+	rec := ch.rec
+	rec.Token.Version = version
+	rec.Op = randomBase62(idLen)
+	if len(ch.events) > 0 { // a sweep that only sets DueAt anew is no change to anyone
+		rec.Token.UpdatedAt = ch.now
+	}
+	arm(rec, ch.now)
+	for i := range ch.events {
+		ch.events[i].Version, ch.events[i].Ordinal = version, i
+		ch.events[i].ID = eventID(string(rec.Token.ID), version, i)
+	}
 }
 
 // event begins an event of this change.

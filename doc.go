@@ -78,6 +78,10 @@
 //     never to the client: from outside all refused credentials look alike.
 //  10. You should give each use its own token, with an expiry, and revoke at once
 //     what may have leaked.
+//  11. You must report changes of users and agents ([Service.OwnerChanged],
+//     [Service.AgentChanged]) where a policy goes by them, right after they are in
+//     effect. Verification follows your directory without that; but only then is a
+//     leaver's token disabled for good, and only then does an agent get its token.
 //
 // # Errors
 //

@@ -238,7 +238,7 @@ func (e *RateLimitError) Reason() string { return "rate_limited" }
 // wraps [ErrConflict].
 type StateError struct {
 	Verb   string // "edit", "revoke", "enable", ...
-	Status Status
+	Status Status // "" where it is no token's but the directory's: [Service.OwnerChanged], [Service.AgentChanged]
 	Why    string // what stands in the way and what to do
 }
 
@@ -247,7 +247,7 @@ func (e *StateError) Unwrap() error  { return ErrConflict }
 func (e *StateError) Reason() string { return "state" }
 
 // AlreadyIssuedError answers a repeated Issue or Rotate with the idempotency
-// key of one that succeeded: it shows the token that was made, never its
+// key of one that succeeded, and a repeated [AgentActivated]: it shows the token that was made, never its
 // secret, which was shown once (S1.18, S2.30). It wraps [ErrConflict].
 type AlreadyIssuedError struct {
 	Token View

@@ -24,6 +24,8 @@ const (
 	EventReused   EventType = "token.reused" // a value replaced by rotation was presented after its overlap
 	EventLeaked   EventType = "token.leaked" // a value was found where it does not belong; Reason says where
 	EventOrigins  EventType = "tenant.origins_edited"
+
+	EventLegacyEnded EventType = "token.legacy_ended" // an older ID and secret stopped working, other than by rotation
 )
 
 // EventCategory is the category of every event (S1.30).

@@ -222,6 +222,7 @@ func (s *Service) assignAgent(ctx context.Context, pw *powers, r *kindRules, req
 	}
 	t.Agent = req.Agent
 	t.Grant = Grant{Permissions: set.Names()}
+	t.Terms.RevokeOnDeactivation = kind.RevokeOnDeactivation
 	return nil
 }
 

@@ -14,6 +14,7 @@ type Manager interface {
 	Verifier
 	Editor
 	Reader
+	Follower
 	Responder
 	Maintainer
 	Importer
@@ -54,6 +55,13 @@ type Reader interface {
 	History(ctx context.Context, actor Actor, id ID) iter.Seq2[Event, error]
 	Origins(ctx context.Context, actor Actor) (Settings, error)
 	Explain(ctx context.Context, actor Actor, req ExplainRequest) (Explanation, error)
+}
+
+// Follower follows what happens to users and agents in the host's directory.
+type Follower interface {
+	OwnerChanged(ctx context.Context, actor Actor, change OwnerChange) (ChangeReport, error)
+	AgentChanged(ctx context.Context, actor Actor, change AgentChange) (AgentReport, error)
+	DangerouslyRevokeActiveAgent(ctx context.Context, actor Actor, id ID, reason string) error
 }
 
 // Responder acts when values leaked.

@@ -51,6 +51,11 @@ type Store interface {
 	// *DuplicateError.
 	Swap(ctx context.Context, rec *Record, guard Guard, events []Event) error
 
+	// Replace swaps old as Swap does and then adds rec as Create does, in one
+	// transaction with the events of both: all of it happens or nothing. Errors
+	// are those of the two; where several apply it returns any one of them.
+	Replace(ctx context.Context, rec, old *Record, guard Guard, events []Event) error
+
 	// Delete removes a token whose stored version is version and that guard
 	// allows, and appends the events, which outlive it. Errors as Swap.
 	Delete(ctx context.Context, id ID, version int64, guard Guard, events []Event) error

@@ -41,9 +41,14 @@ const (
 	CauseByHand  Cause = "by_hand" // a person or a job asked for it
 	CauseExpired Cause = "expired" // the expiry was reached (S3.7)
 	CauseIdle    Cause = "idle"    // unused for its kind's idle time (S1.11)
-	CauseOwner   Cause = "owner"   // its owner was disabled (S3.16)
+	CauseOwner   Cause = "owner"   // its owner was disabled (S3.16) or deleted
 	CauseReuse   Cause = "reuse"   // a value replaced by rotation was presented
-	CauseLeak    Cause = "leak"    // its value was found where it does not belong
+	CauseAgent   Cause = "agent"   // its agent was deactivated or unregistered (S1.28)
+	// CauseReplaced: its agent was activated and got a new token (S1.13).
+	CauseReplaced Cause = "replaced"
+	// CauseForced: taken by [Service.DangerouslyRevokeActiveAgent].
+	CauseForced Cause = "forced"
+	CauseLeak   Cause = "leak" // its value was found where it does not belong
 	// CauseLeakForced is CauseLeak for a token whose agent is active, or could not
 	// be asked about: the one stop that does not wait for the agent (S1.28).
 	CauseLeakForced Cause = "leak_forced"
@@ -122,6 +127,8 @@ type Terms struct {
 	Interval    time.Duration // a use counts until the end of the interval it falls into
 	AfterExpiry AfterExpiry   // what follows ExpiresAt
 	Purge       time.Duration // deleted this long after it was disabled (S3.14)
+
+	RevokeOnDeactivation bool // revoked when its agent is deactivated or unregistered (S1.28)
 }
 
 // Usage is what is known of a token's use (S1.16). It is written late, by the

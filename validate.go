@@ -64,6 +64,15 @@ func (f *faults) identifier(field, s string) {
 	}
 }
 
+// required checks an identifier that must be there.
+func (f *faults) required(field, s string) {
+	if isBlank(s) {
+		f.add(field, "is required")
+		return
+	}
+	f.identifier(field, s)
+}
+
 func (f *faults) name(s string) {
 	if isBlank(s) {
 		f.add("name", "is required: say what the token is for")

@@ -140,6 +140,11 @@ func (f *FaultStore) Swap(ctx context.Context, rec *apitoken.Record, guard apito
 	return exec(f, "Swap", func() error { return f.inner.Swap(ctx, rec, guard, events) })
 }
 
+// Replace implements [apitoken.Store].
+func (f *FaultStore) Replace(ctx context.Context, rec, old *apitoken.Record, guard apitoken.Guard, events []apitoken.Event) error {
+	return exec(f, "Replace", func() error { return f.inner.Replace(ctx, rec, old, guard, events) })
+}
+
 // Delete implements [apitoken.Store].
 func (f *FaultStore) Delete(ctx context.Context, id apitoken.ID, version int64, guard apitoken.Guard, events []apitoken.Event) error {
 	return exec(f, "Delete", func() error { return f.inner.Delete(ctx, id, version, guard, events) })

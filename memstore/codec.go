@@ -57,6 +57,7 @@ func (c *coder) record(rec *apitoken.Record) {
 	c.number((*int64)(&t.Terms.Interval))
 	c.text((*string)(&t.Terms.AfterExpiry))
 	c.number((*int64)(&t.Terms.Purge))
+	c.flag(&t.Terms.RevokeOnDeactivation)
 
 	c.slot(&rec.Primary)
 	c.slot(&rec.Previous)

@@ -88,35 +88,12 @@ func (s *Store) Create(ctx context.Context, rec *apitoken.Record, events []apito
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	t := &rec.Token
-	id, _ := keyOf(t.ID)
-	if !t.ID.Valid() {
-		return fmt.Errorf("memstore: %q is not the ID of a token", t.ID)
-	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if _, ok := s.index[id]; ok {
-		return &apitoken.DuplicateError{Field: "id", Existing: t.ID}
+	if err := s.addable(rec, nil); err != nil {
+		return err
 	}
-	if n, ok := s.unique[aliasSum(rec.Alias)]; ok {
-		return &apitoken.DuplicateError{Field: "alias", Existing: apitoken.ID(s.id(s.rows.at(n)))}
-	}
-	if n, ok := s.unique[keySum(t.Tenant, rec.IdempotencyKey)]; ok {
-		return &apitoken.DuplicateError{Field: "idempotency key", Existing: apitoken.ID(s.id(s.rows.at(n)))}
-	}
-	n := s.rows.add()
-	r := s.rows.at(n)
-	s.write(r, rec)
-	s.writeUsage(r, &t.Usage)
-	s.index[id] = n
-	if rec.Alias != "" {
-		s.unique[aliasSum(rec.Alias)] = n
-	}
-	if rec.IdempotencyKey != "" {
-		s.unique[keySum(t.Tenant, rec.IdempotencyKey)] = n
-	}
-	s.join(n, t.Tenant)
-	s.enqueue(n)
+	s.add(rec)
 	s.post(events)
 	return nil
 }
@@ -160,28 +137,31 @@ func (s *Store) Swap(ctx context.Context, rec *apitoken.Record, guard apitoken.G
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n, r, err := s.guarded(rec.Token.ID, rec.Token.Version-1, guard)
+	n, err := s.swappable(rec, guard)
 	if err != nil {
 		return err
 	}
-	if other, ok := s.unique[aliasSum(rec.Alias)]; ok && other != n {
-		return &apitoken.DuplicateError{Field: "alias", Existing: apitoken.ID(s.id(s.rows.at(other)))}
+	s.swap(n, rec)
+	s.post(events)
+	return nil
+}
+
+// Replace implements [apitoken.Store].
+func (s *Store) Replace(ctx context.Context, rec, old *apitoken.Record, guard apitoken.Guard, events []apitoken.Event) error {
+	if err := ctx.Err(); err != nil {
+		return err
 	}
-	old, next := new(apitoken.Record), rec.Clone()
-	s.read(r, old)
-	t, was := &next.Token, &old.Token
-	t.Tenant, t.Kind, t.Creator, t.CreatedAt = was.Tenant, was.Kind, was.Creator, was.CreatedAt
-	next.IdempotencyKey, next.IssueSum = old.IdempotencyKey, old.IssueSum
-	if old.Alias != next.Alias {
-		delete(s.unique, aliasSum(old.Alias))
-		if next.Alias != "" {
-			s.unique[aliasSum(next.Alias)] = n
-		}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n, err := s.swappable(old, guard)
+	if err != nil {
+		return err
 	}
-	s.dequeue(n)
-	s.write(r, next)
-	s.enqueue(n)
-	s.hot.drop(t.ID)
+	if err := s.addable(rec, old); err != nil {
+		return err
+	}
+	s.swap(n, old)
+	s.add(rec)
 	s.post(events)
 	return nil
 }
@@ -236,6 +216,88 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 		s.hot.drop(use.ID)
 	}
 	return nil
+}
+
+// addable refuses a record that cannot be added, if swapped, unless nil, is
+// swapped before it. The caller holds the lock.
+func (s *Store) addable(rec, swapped *apitoken.Record) error {
+	t := &rec.Token
+	id, _ := keyOf(t.ID)
+	if !t.ID.Valid() {
+		return fmt.Errorf("memstore: %q is not the ID of a token", t.ID)
+	}
+	if _, ok := s.index[id]; ok {
+		return &apitoken.DuplicateError{Field: "id", Existing: t.ID}
+	}
+	if rec.Alias != "" {
+		var holder apitoken.ID
+		if n, ok := s.unique[aliasSum(rec.Alias)]; ok {
+			holder = apitoken.ID(s.id(s.rows.at(n)))
+		}
+		if swapped != nil && swapped.Alias == rec.Alias {
+			holder = swapped.Token.ID
+		} else if swapped != nil && swapped.Token.ID == holder {
+			holder = "" // it gives the alias up
+		}
+		if holder != "" {
+			return &apitoken.DuplicateError{Field: "alias", Existing: holder}
+		}
+	}
+	if n, ok := s.unique[keySum(t.Tenant, rec.IdempotencyKey)]; ok {
+		return &apitoken.DuplicateError{Field: "idempotency key", Existing: apitoken.ID(s.id(s.rows.at(n)))}
+	}
+	return nil
+}
+
+// add adds a record that is addable.
+func (s *Store) add(rec *apitoken.Record) {
+	t := &rec.Token
+	n := s.rows.add()
+	r := s.rows.at(n)
+	s.write(r, rec)
+	s.writeUsage(r, &t.Usage)
+	id, _ := keyOf(t.ID)
+	s.index[id] = n
+	if rec.Alias != "" {
+		s.unique[aliasSum(rec.Alias)] = n
+	}
+	if rec.IdempotencyKey != "" {
+		s.unique[keySum(t.Tenant, rec.IdempotencyKey)] = n
+	}
+	s.join(n, t.Tenant)
+	s.enqueue(n)
+}
+
+// swappable returns the number of the row that rec may be swapped into. The
+// caller holds the lock.
+func (s *Store) swappable(rec *apitoken.Record, guard apitoken.Guard) (uint32, error) {
+	n, _, err := s.guarded(rec.Token.ID, rec.Token.Version-1, guard)
+	if err != nil {
+		return 0, err
+	}
+	if other, ok := s.unique[aliasSum(rec.Alias)]; ok && other != n {
+		return 0, &apitoken.DuplicateError{Field: "alias", Existing: apitoken.ID(s.id(s.rows.at(other)))}
+	}
+	return n, nil
+}
+
+// swap swaps rec into the row.
+func (s *Store) swap(n uint32, rec *apitoken.Record) {
+	r, old, next := s.rows.at(n), new(apitoken.Record), rec.Clone()
+	s.read(r, old)
+	t, was := &next.Token, &old.Token
+	t.Tenant, t.Kind, t.Creator, t.CreatedAt = was.Tenant, was.Kind, was.Creator, was.CreatedAt
+	next.IdempotencyKey, next.IssueSum = old.IdempotencyKey, old.IssueSum
+	if old.Alias != next.Alias {
+		delete(s.unique, aliasSum(old.Alias))
+		if next.Alias != "" {
+			s.unique[aliasSum(next.Alias)] = n
+		}
+	}
+	s.dequeue(n)
+	s.write(r, next)
+	s.enqueue(n)
+	s.hot.drop(t.ID)
 }
 
 // find returns the row of a token. The caller holds the lock.

@@ -27,7 +27,10 @@ func testContext(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		"Get, unknown": func() error { _, err := s.Get(ended, fresh.Token.ID); return err },
 		"GetByAlias":   func() error { _, err := s.GetByAlias(ended, "context"); return err },
 		"Swap":         func() error { return s.Swap(ended, n.Clone(), apitoken.Guard{}, eventsOf(n, 1)) },
-		"Delete":       func() error { return s.Delete(ended, rec.Token.ID, 1, apitoken.Guard{}, eventsOf(n, 1)) },
+		"Replace": func() error {
+			return s.Replace(ended, fresh.Clone(), n.Clone(), apitoken.Guard{}, eventsOf(fresh, 1))
+		},
+		"Delete": func() error { return s.Delete(ended, rec.Token.ID, 1, apitoken.Guard{}, eventsOf(n, 1)) },
 		"Touch": func() error {
 			return s.Touch(ended, []apitoken.Use{{ID: rec.Token.ID, Count: 1, LastUsed: epoch}})
 		},

@@ -26,6 +26,8 @@ const (
 	swapRefuses     clause = "Otherwise it stores nothing and returns ErrConflict, or ErrNotFound when there is no such token."
 	swapKeeps       clause = "Tenant, kind, creator, creation instant, idempotency key with its sum, and usage stay as they are stored, whatever rec holds."
 	swapAlias       clause = "A taken alias gives a *DuplicateError."
+	replaceBoth     clause = "Replace swaps old as Swap does and then adds rec as Create does, in one transaction with the events of both: all of it happens or nothing."
+	replaceErrors   clause = "Errors are those of the two; where several apply it returns any one of them."
 	deleteRemoves   clause = "Delete removes a token whose stored version is version and that guard allows, and appends the events, which outlive it."
 	guardUsed       clause = "the stored last use is not later than this."
 	guardNever      clause = "as NotUsedAfter, for a token whose last use was read as 'never'."

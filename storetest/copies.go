@@ -80,6 +80,14 @@ func testCopies(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	scramble(swapped)
 	handsOutCopies.same(t, stored(t, s, tok.ID), n, "the token after its record was changed behind Swap")
 
+	last, added := next(n), full(t, 1)
+	old, fresh := last.Clone(), added.Clone()
+	replaceBoth.ok(t, s.Replace(ctx, fresh, old, apitoken.Guard{}, nil), "Replace")
+	scramble(old)
+	scramble(fresh)
+	handsOutCopies.same(t, stored(t, s, tok.ID), last, "the old token after its record was changed behind Replace")
+	handsOutCopies.same(t, stored(t, s, added.Token.ID), added, "the new token after its record was changed behind Replace")
+
 	var use apitoken.Use
 	fill(t, 1, &use)
 	use.ID, use.LastUsed = tok.ID, now

@@ -164,6 +164,60 @@ func (s plainConflict) Create(ctx context.Context, rec *apitoken.Record, events 
 	return err
 }
 
+type swapsThenCreates struct{ *memstore.Store }
+
+func (s swapsThenCreates) Replace(ctx context.Context, rec, old *apitoken.Record, g apitoken.Guard, events []apitoken.Event) error {
+	if err := s.Swap(ctx, old, g, events); err != nil {
+		return err
+	}
+	return s.Create(ctx, rec, nil)
+}
+
+type createsThenSwaps struct{ *memstore.Store }
+
+func (s createsThenSwaps) Replace(ctx context.Context, rec, old *apitoken.Record, g apitoken.Guard, events []apitoken.Event) error {
+	if err := s.Create(ctx, rec, nil); err != nil {
+		return err
+	}
+	return s.Swap(ctx, old, g, events)
+}
+
+type replacesUnguarded struct{ *memstore.Store }
+
+func (s replacesUnguarded) Replace(ctx context.Context, rec, old *apitoken.Record, _ apitoken.Guard, events []apitoken.Event) error {
+	return s.Store.Replace(ctx, rec, old, apitoken.Guard{}, events)
+}
+
+type replacesAny struct{ *memstore.Store }
+
+func (s replacesAny) Replace(ctx context.Context, rec, old *apitoken.Record, g apitoken.Guard, events []apitoken.Event) error {
+	for {
+		was, err := s.Get(ctx, old.Token.ID)
+		if err != nil {
+			return err
+		}
+		n := old.Clone()
+		n.Token.Version = was.Token.Version + 1
+		err = s.Store.Replace(ctx, rec, n, g, events)
+		if err == nil || !g.Allows(was.Token.Usage.LastUsed) || errors.As(err, new(*apitoken.DuplicateError)) {
+			return err
+		}
+	}
+}
+
+type replacesSilently struct{ *memstore.Store }
+
+func (s replacesSilently) Replace(ctx context.Context, rec, old *apitoken.Record, g apitoken.Guard, events []apitoken.Event) error {
+	events = slices.DeleteFunc(slices.Clone(events), func(e apitoken.Event) bool { return e.Target.Token == old.Token.ID })
+	return s.Store.Replace(ctx, rec, old, g, events)
+}
+
+type replacesAnyway struct{ *memstore.Store }
+
+func (s replacesAnyway) Replace(ctx context.Context, rec, old *apitoken.Record, g apitoken.Guard, events []apitoken.Event) error {
+	return s.Store.Replace(context.WithoutCancel(ctx), rec, old, g, events)
+}
+
 type eventsDie struct{ *memstore.Store }
 
 func (s eventsDie) Events(ctx context.Context, tenant string, id apitoken.ID, after string, limit int) ([]apitoken.Event, error) {

@@ -82,6 +82,7 @@ func testRace(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	t.Run("sweeper and touch", func(t *testing.T) { sweeperAndTouch(t, s) })
 	t.Run("touches", func(t *testing.T) { touches(t, s) })
 	t.Run("same key", func(t *testing.T) { sameKey(t, s) })
+	t.Run("two replacements", func(t *testing.T) { replacements(t, s) })
 }
 
 func raced(t *testing.T, s apitoken.Store) *apitoken.Record {
@@ -252,6 +253,56 @@ func touches(t *testing.T, s apitoken.Store) {
 	got := stored(t, s, rec.Token.ID).Token.Usage
 	touchAdds.same(t, got.Uses, int64(2*4*repetitions), "the uses that four nodes wrote at once")
 	touchAdds.same(t, got.LastUsed, epoch.Add((repetitions-1)*time.Second), "the last of them")
+}
+
+// replacements: of two replacements of one token, or of a replacement and another
+// write, one happens, and the loser leaves nothing.
+func replacements(t *testing.T, s apitoken.Store) {
+	replaceBy := func(rec, read *apitoken.Record) error {
+		old := next(read)
+		old.Token.State, old.Op = apitoken.StateRevoked, "replace"
+		return s.Replace(t.Context(), rec.Clone(), old, apitoken.Guard{}, []apitoken.Event{raceEvent(old, "replace"), raceEvent(rec, "create")})
+	}
+	for i := range repetitions {
+		read := raced(t, s)
+		recs := []*apitoken.Record{plain("race"), plain("race")}
+		if i%2 == 0 { // as two reports of one change
+			recs[0].IdempotencyKey, recs[1].IdempotencyKey = fmt.Sprint("change ", i), fmt.Sprint("change ", i)
+		}
+		errs := make([]error, 3)
+		together(
+			func() { errs[0] = replaceBy(recs[0], read) },
+			func() { errs[1] = replaceBy(recs[1], read) },
+			func() { errs[2] = edit.do(s, t, read) },
+		)
+		won := 0
+		for _, err := range errs {
+			switch {
+			case err == nil:
+				won++
+			case !errors.Is(err, apitoken.ErrConflict):
+				replaceErrors.fail(t, "the slower write: got error %v", err)
+			}
+		}
+		if won != 1 {
+			replaceBoth.fail(t, "of two Replaces and a Swap of one version %d succeeded: %v", won, errs)
+			continue
+		}
+		for j, rec := range recs {
+			if errs[j] != nil {
+				absent(t, s, rec.Token.ID, replaceBoth, "Get of the new token of a Replace that lost")
+				allOrNothing.same(t, history(t, s, "race", rec.Token.ID), []string{}, "its events")
+				continue
+			}
+			replaceBoth.same(t, stored(t, s, rec.Token.ID), rec, "the new token of the Replace that won")
+		}
+		winner := "replace"
+		if errs[2] == nil {
+			winner = "edit"
+		}
+		got := stored(t, s, read.Token.ID)
+		replaceBoth.same(t, []any{got.Token.Version, got.Op}, []any{int64(2), winner}, "version and writer of the old token")
+	}
 }
 
 // sameKey: of two retries of one request one makes a token.

@@ -34,6 +34,7 @@ func Run(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		{"create", testCreate},
 		{"get", testGet},
 		{"swap", testSwap},
+		{"replace", testReplace},
 		{"delete", testDelete},
 		{"guard", testGuard},
 		{"touch", testTouch},

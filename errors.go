@@ -264,7 +264,7 @@ func (e *AlreadyIssuedError) Reason() string { return "already_issued" }
 // own error, unless that one claims another family: an outage must not be taken
 // for a refusal.
 type OutageError struct {
-	Part string // "store", "owners", "agents", "admins", "entitlements", "limiter"
+	Part string // "store", "owners", "agents", "admins", "entitlements", "limiter", "fallback", "slow hash", "rows"
 	Err  error
 }
 

@@ -12,6 +12,7 @@ type EventType string
 // The event types: one for each verb, and one for each thing that time does.
 const (
 	EventCreated  EventType = "token.created"
+	EventImported EventType = "token.imported" // takes the place of created; nobody is told of it
 	EventEdited   EventType = "token.edited"
 	EventExtended EventType = "token.extended"
 	EventDisabled EventType = "token.disabled"

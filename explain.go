@@ -36,7 +36,7 @@ func (s *Service) Explain(ctx context.Context, actor Actor, req ExplainRequest) 
 	var now time.Time
 	var failed error
 	if credential {
-		var found identified
+		found := identified{noImport: true}
 		failed = s.identify(ctx, v, &found)
 		switch {
 		case found.c != nil:

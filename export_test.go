@@ -109,3 +109,46 @@ func (l *MemoryLimiter) Buckets() int {
 func (s *Service) RecordUse(rec *Record, now time.Time, from netip.Addr) {
 	s.record(s.compile(rec), rec, now, from, false)
 }
+
+const (
+	MaxArgonMemory = maxArgonMemory
+	MaxArgonWork   = maxArgonWork
+)
+
+// ParseArgonHash reads a PHC string and writes it again.
+func ParseArgonHash(text string) (memory, passes uint32, threads uint8, salt, sum []byte, again string, err error) {
+	h, err := parseArgonHash(text)
+	if err != nil {
+		return 0, 0, 0, nil, nil, "", err
+	}
+	return h.memory, h.passes, h.threads, h.salt, h.sum, h.String(), nil
+}
+
+// NewArgonHash hashes as an import does.
+func NewArgonHash(secret string) string { return newArgonHash(secret).String() }
+
+// ArgonMatches compares a secret with a hash.
+func ArgonMatches(text, secret string) bool {
+	h, err := parseArgonHash(text)
+	return err == nil && h.matches(secret)
+}
+
+var (
+	CheckBcrypt  = checkBcrypt
+	DecodeDigest = decodeDigest
+)
+
+// HoldSlowHash takes one of the places for slow hashes until release is called.
+func (s *Service) HoldSlowHash() (release func()) {
+	s.slow.slots <- struct{}{}
+	return func() { <-s.slow.slots }
+}
+
+// ImportedID and ImportedAlias are what an imported key is stored under.
+func (s *Service) ImportedID(format, row string) ID {
+	return ID(s.keyedText(idLen, "id", format, row))
+}
+
+func (s *Service) ImportedAlias(format int, key string) string {
+	return s.aliasOf(s.legacy[format], key)
+}

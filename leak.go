@@ -106,7 +106,7 @@ const (
 
 // LeakReport says that a token's value was found where it does not belong.
 type LeakReport struct {
-	Value Secret // the token string; find it in a longer text with [Scan]
+	Value Secret // the token string, or an imported single key; find a token string in a longer text with [Scan]
 	// Where it was found: a URL, a ticket. Token strings in it are cut to their
 	// hints, control characters are dropped, and 1,024 characters are kept: what is
 	// wrong with it must not keep a leaked token alive. It is the Reason of the
@@ -153,7 +153,11 @@ func (s *Service) ReportLeak(ctx context.Context, actor Actor, report LeakReport
 	}
 	parts, ok := parseToken(value, nil) // of a prefix that is no longer configured, too
 	if !ok {
-		return Leak{}, ErrNotFound
+		rec, err := s.ofOldKey(ctx, value)
+		if err != nil {
+			return Leak{}, err
+		}
+		parts.id = rec.Token.ID
 	}
 	sum := digestSecret(parts.secret)
 	var leak Leak
@@ -162,7 +166,9 @@ func (s *Service) ReportLeak(ctx context.Context, actor Actor, report LeakReport
 		leak = Leak{}
 		primary, previous := newSecretCheck(&ch.rec.Primary), newSecretCheck(&ch.rec.Previous)
 		switch {
-		case primary.matches(&sum, parts.prefix):
+		case !ok && ch.rec.Legacy.IsZero(): // an older key that a rotation ended opens nothing
+			return ErrNotFound
+		case !ok || primary.matches(&sum, parts.prefix):
 		case previous.matches(&sum, parts.prefix):
 			leak.Replaced = true
 		default:

@@ -17,6 +17,7 @@ type Manager interface {
 	Follower
 	Responder
 	Maintainer
+	Importer
 }
 
 // Issuer makes values.
@@ -80,6 +81,12 @@ type Maintainer interface {
 	Status(ctx context.Context) (ServiceStatus, error)
 }
 
+// Importer moves a host's own, older keys.
+type Importer interface {
+	Import(ctx context.Context, actor Actor, rows iter.Seq2[ImportRow, error], each func(Imported) error) (ImportReport, error)
+	ReadyToCutOver(ctx context.Context, actor Actor, since time.Time) (CutOver, error)
+}
+
 // Actor is who makes a managing call. The host fills it from its own session;
 // nothing in it is guessed, and a call without ID and Tenant is refused.
 type Actor struct {
@@ -113,7 +120,7 @@ func System(name, tenant string) Actor {
 
 // DangerouslyCrossTenant returns a [System] actor for whom tokens of every
 // tenant are found. It is for operators' tools; never build it from a request.
-// It issues nothing.
+// It issues nothing; it may import.
 func DangerouslyCrossTenant(name string) Actor {
 	return Actor{ID: name, system: true, crossTenant: true}
 }
@@ -234,8 +241,8 @@ type Choices struct {
 // VerifyRequest is what a request presents. Everything but the credential is
 // optional.
 type VerifyRequest struct {
-	// Token is a token string. Exactly one credential: this, or both Legacy
-	// fields.
+	// Token is a token string, or a single key of an older format
+	// ([Options].Legacy). Exactly one credential: this, or both Legacy fields.
 	Token        string
 	LegacyID     string
 	LegacySecret string

@@ -52,6 +52,25 @@ type Options struct {
 	// are then only history.
 	Notifier Notifier
 
+	// Legacy are the formats of the host's own, older keys: what [Service.Import]
+	// takes and what goes on working afterwards. Defaults to none.
+	Legacy []LegacyFormat
+	// ImportKey keys the IDs, look-ups and digests of imported keys: 32 random bytes
+	// or more, the same on all nodes, kept like a password. Changing it refuses all
+	// imported keys. Required with Legacy.
+	ImportKey Secret
+	// Fallback, if set, is asked about an older key that has the shape of a format
+	// and is not imported yet, and returns its row in the host's old table: the key
+	// is imported at its first use, if the secret matches the row. So nothing need be
+	// frozen while a deploy is rolled out. [ErrNotFound] = there is no such row; any
+	// other error is an outage, and so is a row that cannot be imported. It must be
+	// safe for concurrent use and honour its context.
+	Fallback func(ctx context.Context, key LegacyKey) (ImportRow, error)
+	// SlowHashes is how many bcrypt and argon2id hashes of older keys are computed at
+	// once; each may take 64 MiB. Sixteen times as many requests wait, more are
+	// refused with [ErrUnavailable]. Defaults to 4; at most 64.
+	SlowHashes int
+
 	// UsageInterval: the use of a token is written at most once per interval, and
 	// a sliding life is counted from the end of the interval of its last use.
 	// Defaults to 1 minute; 1 second to 1 hour.

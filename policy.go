@@ -349,6 +349,7 @@ func (p *Policy) message(t EventType) string {
 var defaultMessages = map[EventType]string{
 	EventCreated:  "API Token created", // S1.30: these two exactly
 	EventRevoked:  "API Token revoked",
+	EventImported: "API Token imported",
 	EventEdited:   "API Token edited",
 	EventExtended: "API Token expiry changed",
 	EventDisabled: "API Token disabled",

@@ -162,7 +162,8 @@ func (s *Service) Get(ctx context.Context, actor Actor, id ID) (View, error) {
 }
 
 // FindBySecret finds one of the tenant's tokens by its value (S1.26): expired,
-// disabled and revoked ones too, and a value that a rotation replaced. It
+// disabled and revoked ones too, and a value that a rotation replaced; of an
+// imported token the older key too, if it is a single one. It
 // authenticates nobody and counts no use. Errors: [ErrNotFound],
 // [ErrUnavailable].
 func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) (View, error) {
@@ -174,7 +175,7 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 	}
 	parts, ok := parseToken(secret, nil) // of a prefix that is no longer configured, too
 	if !ok {
-		return View{}, ErrNotFound
+		return s.findByOldKey(ctx, actor, secret)
 	}
 	now := s.instant()
 	rec, err := s.readable(ctx, actor, parts.id, now)
@@ -185,6 +186,19 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 	primary, previous := newSecretCheck(&rec.Primary), newSecretCheck(&rec.Previous)
 	if !primary.matches(&sum, parts.prefix) && !previous.matches(&sum, parts.prefix) {
 		return View{}, ErrNotFound
+	}
+	return s.view(ctx, rec, now, nil)
+}
+
+// findByOldKey is FindBySecret for a key of an older format.
+func (s *Service) findByOldKey(ctx context.Context, actor Actor, key string) (View, error) {
+	rec, err := s.ofOldKey(ctx, key)
+	if err != nil {
+		return View{}, err
+	}
+	now := s.instant()
+	if rec, err = s.readable(ctx, actor, rec.Token.ID, now); err != nil {
+		return View{}, err
 	}
 	return s.view(ctx, rec, now, nil)
 }

@@ -21,6 +21,8 @@ type Service struct {
 	prefixes []knownPrefix // of all token strings; few, so a list is faster than a map
 	dummy    *Record       // what an unknown ID is compared with
 	uses     *recorder
+	legacy   []*legacyFormat // nil = older keys are not even looked for
+	slow     *slowHashes
 
 	runStarted atomic.Bool
 	lastSweep  atomic.Int64
@@ -112,6 +114,13 @@ func New(store Store, opts Options) (*Service, error) {
 			prefix(fmt.Sprintf("Kinds[%q].Prefix", kind), rules.prefix)
 		}
 	}
+	s.legacy = newLegacyFormats(o, bad)
+	if o.SlowHashes == 0 {
+		o.SlowHashes = 4
+	}
+	if o.SlowHashes < 1 || o.SlowHashes > 64 {
+		bad("SlowHashes", "is %d: give 1 to 64, or 0 for 4", o.SlowHashes)
+	}
 	for _, use := range slices.Sorted(maps.Keys(o.Uses)) {
 		for _, k := range o.Uses[use] {
 			if _, ok := o.Kinds[k]; !ok {
@@ -124,6 +133,7 @@ func New(store Store, opts Options) (*Service, error) {
 	}
 	s.records = recordsOf(store)
 	s.uses = newRecorder(o.MaxPendingUses)
+	s.slow = newSlowHashes(o.SlowHashes)
 	s.dummy = &Record{Primary: Slot{Algorithm: algorithmSHA256, Blob: make([]byte, 32)}}
 	return s, nil
 }

@@ -172,9 +172,9 @@ type Record struct {
 
 // Slot is what checks one secret. The zero Slot checks none.
 type Slot struct {
-	Algorithm string // "sha256"
+	Algorithm string // "sha256"; of an imported key also "sha256-raw", "sha512-raw", "bcrypt", "argon2id"
 	KeyID     string // of the key that seals Blob; "" = not sealed
-	Prefix    string // of the token string
+	Prefix    string // of the token string; in Record.Legacy the name of the LegacyFormat, "" = bound by Issue
 	Blob      []byte
 }
 

@@ -298,6 +298,7 @@ type identified struct {
 	now      time.Time
 	scheme   Scheme
 	replaced bool
+	noImport bool // only look: a key that is not imported yet stays so
 }
 
 // identify finds the token of a credential and checks the secret. What is not
@@ -318,7 +319,7 @@ func (s *Service) identify(ctx context.Context, req *VerifyRequest, found *ident
 	}
 	parts, ok := parseToken(req.Token, s.prefixes)
 	if !ok {
-		return ErrMalformedToken
+		return s.identifyKey(ctx, req.Token, found)
 	}
 	now := s.now()
 	rec, err := s.lookUp(ctx, parts.id)

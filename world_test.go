@@ -321,6 +321,10 @@ var tenantCalls = []struct {
 		_, err := m.Counts(ctx, a)
 		return err
 	}},
+	{"ReadyToCutOver", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
+		_, err := m.ReadyToCutOver(ctx, a, time.Time{})
+		return err
+	}},
 	{"EditOrigins", func(ctx context.Context, m apitoken.Manager, a apitoken.Actor) error {
 		_, err := m.EditOrigins(ctx, a, apitoken.OriginsRequest{Origins: []string{"https://new.example"}})
 		return err

@@ -1,6 +1,7 @@
 package httpauth_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -46,6 +47,34 @@ func legacyEnv(t *testing.T) (*apitokentest.Env, apitoken.Issued, http.Handler) 
 
 func pair(id, secret string) *http.Request {
 	return request("X-WallarmApi-UUID", id, "X-WallarmApi-Secret", secret)
+}
+
+// S3.17: an imported key goes on working in the header its client sends it in, and
+// while the old table does not answer that is an outage, not a refusal.
+func TestImportedKeyOverHTTP(t *testing.T) {
+	t.Parallel()
+	const key = "old_0123456789abcdef0123456789abcdef"
+	var down error
+	env := apitokentest.New(t, apitoken.Options{
+		ImportKey: apitoken.NewSecret("an import key of 32 random bytes"),
+		Legacy:    []apitoken.LegacyFormat{{Name: "old", Prefix: "old_", MinLength: 36, MaxLength: 36}},
+		Fallback: func(_ context.Context, k apitoken.LegacyKey) (apitoken.ImportRow, error) {
+			return apitoken.ImportRow{ID: "1", Tenant: apitokentest.Tenant, Owner: apitokentest.User, Secret: apitoken.NewSecret(key)}, down
+		},
+	})
+	auth := httpauth.New(env.Service, httpauth.Options{Headers: []string{"X-Api-Key"}})
+	h := auth.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		p, _ := httpauth.FromContext(r.Context())
+		fmt.Fprint(w, p.Scheme, " ", p.Owner)
+	}))
+	down = errors.New("no connection")
+	require.Equal(t, http.StatusServiceUnavailable, answer(h, request("X-Api-Key", key)).Code)
+	down = nil
+	for _, r := range []*http.Request{request("X-Api-Key", key), request("Authorization", "Bearer "+key)} {
+		w := answer(h, r)
+		require.Equal(t, "200 legacy ann", fmt.Sprint(w.Code, " ", w.Body))
+	}
+	require.Equal(t, http.StatusUnauthorized, answer(h, request("X-Api-Key", key+"x")).Code)
 }
 
 // S3.17-S3.19: the older pair goes on working, beside the generated value in a

@@ -260,6 +260,7 @@ func FixedTermPolicy(createPermission string) Policy {
 			EventCreated:  NotifyCreator | NotifySystemAdmins,
 			EventExpiring: NotifyOwner | NotifySystemAdmins,
 			EventExpired:  NotifyOwner | NotifySystemAdmins,
+			EventLeaked:   NotifyOwner | NotifySystemAdmins,
 		},
 	}
 }
@@ -278,7 +279,7 @@ func PersonalPolicy() Policy {
 	p.OwnerEdits = true
 	p.Grant = GrantCut
 	p.OwnerInactive = OwnerDisables
-	p.Notify = map[EventType]Recipients{EventExpiring: NotifyOwner}
+	p.Notify = map[EventType]Recipients{EventExpiring: NotifyOwner, EventLeaked: NotifyOwner}
 	return p
 }
 
@@ -292,7 +293,7 @@ func SharedPolicy() Policy {
 	p.CreatorRoles = []string{"administrator", "global_administrator"}
 	p.ManagerRoles = slices.Clone(p.CreatorRoles) // the host may change either
 	p.OwnerInactive = OwnerIgnored
-	p.Notify = map[EventType]Recipients{EventExpiring: NotifyAdmins}
+	p.Notify = map[EventType]Recipients{EventExpiring: NotifyAdmins, EventLeaked: NotifyAdmins}
 	return p
 }
 

@@ -266,6 +266,7 @@ func TestPresetsOfTheFamilies(t *testing.T) {
 	require.Equal(t, map[apitoken.EventType]apitoken.Recipients{
 		apitoken.EventCreated:  apitoken.NotifyCreator | apitoken.NotifySystemAdmins,
 		apitoken.EventExpiring: apitoken.NotifyOwner | apitoken.NotifySystemAdmins,
+		apitoken.EventLeaked:   apitoken.NotifyOwner | apitoken.NotifySystemAdmins,
 		apitoken.EventExpired:  apitoken.NotifyOwner | apitoken.NotifySystemAdmins,
 	}, fixed.Notify)
 
@@ -275,7 +276,7 @@ func TestPresetsOfTheFamilies(t *testing.T) {
 		to     apitoken.Recipients
 	}{"personal": {personal, apitoken.NotifyOwner}, "legacy": {legacy, apitoken.NotifyOwner}, "shared": {shared, apitoken.NotifyAdmins}, "node": {node, apitoken.NotifyAdmins}} {
 		require.Equal(t, 3*day, want.policy.Notice, name)
-		require.Equal(t, map[apitoken.EventType]apitoken.Recipients{apitoken.EventExpiring: want.to}, want.policy.Notify, name)
+		require.Equal(t, map[apitoken.EventType]apitoken.Recipients{apitoken.EventExpiring: want.to, apitoken.EventLeaked: want.to}, want.policy.Notify, name)
 	}
 	for _, p := range []policy{sliding, agent} {
 		require.Zero(t, p.Notice)

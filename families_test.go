@@ -1,6 +1,8 @@
 package apitoken_test
 
 import (
+	"cmp"
+	"fmt"
 	"testing"
 	"time"
 
@@ -22,14 +24,27 @@ type moment struct {
 	told   int                  // how many are told of them
 }
 
+// live walks the token's life day by day, sweeping, and prints it (go test -v).
 func (w *world) live(issued apitoken.Issued, life []moment) {
 	w.t.Helper()
 	id := issued.Token.ID
 	seen := len(w.events(id))
 	w.deliver()
+	stands := func(what string) {
+		line := "gone"
+		if v, err := w.Service.Get(w.t.Context(), dan, id); err == nil {
+			line = fmt.Sprintf("%s, %s", v.Status, cmp.Or(v.Color, "no colour"))
+		}
+		w.t.Logf("%s  %-22s %s", w.Clock.Now().UTC().Format("2006-01-02 15:04:05"), line, what)
+	}
 	for _, m := range life {
 		now, err := time.Parse("2006-01-02 15:04:05.999999999", m.at)
 		require.NoError(w.t, err)
+		for day := w.Clock.Now().Add(day); day.Before(now); day = day.Add(24 * time.Hour) {
+			w.Clock.Set(day)
+			w.sweep()
+			stands("")
+		}
 		w.Clock.Set(now)
 		if m.do != nil {
 			m.do()
@@ -44,6 +59,7 @@ func (w *world) live(issued apitoken.Issued, life []moment) {
 			require.Equal(w.t, m.color, v.Color, m.what)
 		}
 		require.Equal(w.t, apitoken.ReasonOf(m.verify), w.peek(issued), m.what)
+		stands(m.what)
 		events := w.events(id)
 		require.Equal(w.t, m.events, eventTypes(events[seen:]), m.what)
 		seen = len(events)

@@ -10,11 +10,12 @@ import (
 
 // renewed returns the instant from which the idle time counts: the end of the
 // interval that holds the last recorded use, so that a token never dies early
-// for a use that was recorded late; the creation for a token never used. A last
-// use in the future, from a node whose clock ran ahead, is clamped.
+// for a use that was recorded late; the creation for a token never used, or only
+// before it by a clock that is behind. A last use in the future, from a node whose
+// clock ran ahead, is clamped.
 func (t *Token) renewed(now time.Time) time.Time {
 	last := t.Usage.LastUsed
-	if last.IsZero() {
+	if last.Before(t.CreatedAt) { // never used too. DueAt counts from the creation
 		return t.CreatedAt
 	}
 	if last.After(now) {

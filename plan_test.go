@@ -55,6 +55,7 @@ func TestPlanIdle(t *testing.T) {
 		"used as an interval begins":        {record(slidingFor(30*day), usedAt(noon.Add(day))), noon.Add(31*day + time.Minute)},
 		"used as an interval ends":          {record(slidingFor(30*day), usedAt(noon.Add(day+time.Minute-time.Microsecond))), noon.Add(31*day + time.Minute)},
 		"used a microsecond later":          {record(slidingFor(30*day), usedAt(noon.Add(day+time.Minute))), noon.Add(31*day + 2*time.Minute)},
+		"used before its creation":          {record(slidingFor(30*day), usedAt(noon.Add(-day))), noon.Add(30 * day)},
 		"without an interval":               {record(slidingFor(30*day), usedAt(noon.Add(day)), func(r *apitoken.Record) { r.Token.Terms.Interval = 0 }), noon.Add(31 * day)},
 		"with an interval of nothing":       {record(slidingFor(30*day), usedAt(noon.Add(day)), func(r *apitoken.Record) { r.Token.Terms.Interval = 1 }), noon.Add(31 * day)},
 		"disabled meanwhile":                {record(slidingFor(30*day), disabledAt(noon.Add(day))), noon.Add(30 * day)},

@@ -1,0 +1,10 @@
+// Package model holds a small, independent model of what must hold for tokens
+// whatever happens, and tests that let three nodes over one store do everything
+// in random order against it: with failing and answerless stores, clocks that
+// differ and step back, and calls of one node in the middle of another's.
+//
+// RAPID_CHECKS and RAPID_STEPS set how many runs of how many steps there are,
+// beyond those that every test run does:
+//
+//	RAPID_CHECKS=20000 go test -timeout 0 -v ./internal/model
+package model

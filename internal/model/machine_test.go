@@ -245,7 +245,9 @@ func (m *machine) run(t *rapid.T, o *operation, p plan, call func(s *apitoken.Se
 				calls++
 			}
 			switch {
-			case p.what == "down", p.what == "fail" && !c.Done && calls == p.call, p.what == "lose" && c.Done && calls == p.call:
+			case p.what == "lose" && c.Done && calls == p.call:
+				return apitokentest.ErrFault
+			case p.what == "down", p.what == "fail" && !c.Done && calls == p.call:
 				return apitokentest.ErrFault
 			case p.what == "during" && !c.Done && calls == p.call:
 				p.inner()
@@ -269,6 +271,9 @@ func (m *machine) run(t *rapid.T, o *operation, p plan, call func(s *apitoken.Se
 	many := o.name == "agent change" || o.name == "owner change" || o.name == "verify" // several writes, or one that does not change the answer
 	if !many && family != apitoken.ErrUnavailable && o.writes > 0 {
 		t.Fatalf("%s answered %v and wrote", o.name, err)
+	}
+	if one := o.name != "sweep" && !many; one && p.what == "lose" && o.writes > 0 {
+		t.Fatalf("%s took effect, and answered %v although the store can say so", o.name, err)
 	}
 	if p.what == "down" && o.writes > 0 {
 		t.Fatalf("%s wrote to a store that was down", o.name)

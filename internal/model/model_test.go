@@ -15,7 +15,7 @@ import (
 // Runs and steps of each, unless flags or RAPID_CHECKS and RAPID_STEPS say
 // otherwise: 1e5 steps.
 var defaults = []struct{ name, env, value string }{
-	{"rapid.checks", "RAPID_CHECKS", "800"},
+	{"rapid.checks", "RAPID_CHECKS", "1000"},
 	{"rapid.steps", "RAPID_STEPS", "200"},
 	{"rapid.nofailfile", "RAPID_NOFAILFILE", "true"},
 }

@@ -189,14 +189,18 @@ func (s *Service) ReportLeak(ctx context.Context, actor Actor, report LeakReport
 func (ch *change) leaked(ctx context.Context, leak *Leak) error {
 	t := &ch.rec.Token
 	opens := !leak.Replaced || ch.now.Before(ch.rec.PreviousUntil)
-	repeated, events, err := ch.leaksBefore(ctx, opens)
+	cause := CauseLeak
+	if leak.Replaced {
+		cause = CauseReuse // so that a report of one value is no repetition of the other's
+	}
+	repeated, events, err := ch.leaksBefore(ctx, leak.Replaced, opens)
 	if err != nil || repeated {
 		leak.Repeated = repeated
 		return err
 	}
 	note := func(changed ...string) {
 		if events < maxLeakEvents {
-			ch.note(EventLeaked, CauseLeak, changed...)
+			ch.note(EventLeaked, cause, changed...)
 		}
 	}
 	action := ch.rules.OnLeak
@@ -232,10 +236,12 @@ func (ch *change) leakCause(ctx context.Context) Cause {
 }
 
 // leaksBefore reports whether the value was reported from this place before, and
-// how many leak events the token has. For a value that opens the token only the
-// reports since the last rotation count: earlier ones were of another value.
-func (ch *change) leaksBefore(ctx context.Context, opens bool) (repeated bool, events int, err error) {
+// how many leak events the token has. Each value is known by itself: the current
+// one by the reports since the last rotation, the replaced one by those that name
+// it and, once it opens nothing more, by those from when it was the current one.
+func (ch *change) leaksBefore(ctx context.Context, replaced, opens bool) (repeated bool, events int, err error) {
 	t, after := &ch.rec.Token, ""
+	var ofCurrent, ofReplaced bool
 	for {
 		page, err := ch.s.store.Events(ctx, t.Tenant, t.ID, after, maxPage)
 		if err != nil {
@@ -243,15 +249,22 @@ func (ch *change) leaksBefore(ctx context.Context, opens bool) (repeated bool, e
 		}
 		for i := range page {
 			switch e := &page[i]; {
+			case e.Type == EventRotated:
+				ofCurrent, ofReplaced = false, ofCurrent && !opens
 			case e.Type == EventLeaked:
 				events++
-				repeated = repeated || e.Reason == ch.reason
-			case e.Type == EventRotated && opens:
-				repeated = false
+				if e.Reason == ch.reason && e.Cause == CauseReuse {
+					ofReplaced = true
+				} else if e.Reason == ch.reason {
+					ofCurrent = true
+				}
 			}
 		}
 		if len(page) < maxPage {
-			return repeated, events, nil
+			if replaced {
+				return ofReplaced, events, nil
+			}
+			return ofCurrent, events, nil
 		}
 		after = page[len(page)-1].ID
 	}

@@ -630,3 +630,29 @@ func TestLeakPolicyFaults(t *testing.T) {
 		}
 	}
 }
+
+// A report of the value before a rotation is none of the value that replaced it,
+// also from the same place.
+func TestReportLeakOfBothValues(t *testing.T) {
+	t.Parallel()
+	for _, newFirst := range []bool{false, true} {
+		w := newWorld(t)
+		old := w.issue(plain)
+		next, err := w.Service.Rotate(t.Context(), ann, old.Token.ID, apitoken.RotateRequest{Overlap: day, IfVersion: 1})
+		require.NoError(t, err)
+		values := []apitoken.Secret{old.Secret, next.Secret}
+		if newFirst {
+			slices.Reverse(values)
+		}
+		for _, value := range values {
+			leak, err := w.Service.ReportLeak(t.Context(), system, apitoken.LeakReport{Value: value, Where: "the same place"})
+			require.NoError(t, err)
+			require.False(t, leak.Repeated)
+		}
+		require.Error(t, w.verify(old.Secret))
+		require.Error(t, w.verify(next.Secret))
+		for _, value := range values {
+			require.True(t, must(w.Service.ReportLeak(t.Context(), system, apitoken.LeakReport{Value: value, Where: "the same place"})).Repeated)
+		}
+	}
+}

@@ -3,6 +3,8 @@ package apitoken_test
 import (
 	"fmt"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -291,4 +293,57 @@ func TestViewSharesNoPendingUse(t *testing.T) {
 	must(w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal(), Address: netip.MustParseAddr("192.0.2.7")}))
 	w.get(issued.Token.ID).Usage.Networks[0] = netip.Prefix{}
 	require.Equal(t, netip.MustParsePrefix("192.0.2.0/24"), w.get(issued.Token.ID).Usage.Networks[0])
+}
+
+// Whatever fails and whoever flushes beside: every accepted request is counted,
+// once, when the store is well again.
+func TestUsesAreCountedExactly(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	tokens := []apitoken.Issued{w.issue(user), w.issue(shared), w.issue(plain)}
+	nodes := []*apitoken.Service{w.Service, w.Node(), w.Node()}
+	var calls atomic.Int64
+	w.Store.On(func(c apitokentest.Call) error {
+		if c.Method == "Touch" && !c.Done && calls.Add(1)%3 == 0 {
+			return apitokentest.ErrFault
+		}
+		return nil
+	})
+	const each = 400
+	var wg sync.WaitGroup
+	for _, node := range nodes {
+		wg.Go(func() {
+			for range each {
+				for _, issued := range tokens {
+					if _, err := node.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal()}); err != nil {
+						t.Error(err)
+					}
+				}
+				w.Clock.Advance(time.Millisecond)
+			}
+		})
+		for range 2 {
+			wg.Go(func() {
+				for range each {
+					_ = node.Flush(t.Context())
+				}
+			})
+		}
+	}
+	wg.Wait()
+	w.Clock.Advance(30*day - 30*time.Second) // nearly idle: from here uses are written at once
+	for _, node := range nodes {
+		for range 9 {
+			_, err := node.Verify(t.Context(), apitoken.VerifyRequest{Token: tokens[0].Secret.Reveal()})
+			require.NoError(t, err)
+		}
+	}
+	w.Store.Reset()
+	for _, node := range nodes {
+		require.NoError(t, node.Flush(t.Context()))
+	}
+	want := int64(len(nodes) * each)
+	require.Equal(t, want+int64(len(nodes)*9), w.stored(tokens[0].Token.ID).Token.Usage.Uses)
+	require.Equal(t, want, w.stored(tokens[1].Token.ID).Token.Usage.Uses)
+	require.Equal(t, want, w.stored(tokens[2].Token.ID).Token.Usage.Uses)
 }

@@ -99,6 +99,14 @@ func quiet(o httpauth.AlertOptions) httpauth.AlertOptions {
 	return o
 }
 
+// another is a character that is not c, so that a value is damaged whatever it is.
+func another(c byte) string {
+	if c == '0' {
+		return "1"
+	}
+	return "0"
+}
+
 func hashOf(value string) string {
 	sum := sha256.Sum256([]byte(value))
 	return hex.EncodeToString(sum[:])
@@ -113,7 +121,7 @@ func TestAlertsOverARealService(t *testing.T) {
 	good, other := env.Issue(apitoken.IssueRequest{}), env.IssueAs(apitoken.Actor{ID: "zoe", Tenant: "rival"}, apitoken.IssueRequest{})
 	value, rivals := good.Secret.Reveal(), other.Secret.Reveal()
 	h := httpauth.Alerts(env.Service, quiet(httpauth.AlertOptions{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))}))
-	unknown := value[:30] + "0" + value[31:]
+	unknown := value[:30] + another(value[30]) + value[31:]
 	alerts, err := json.Marshal([]map[string]string{
 		{"token": value, "type": "acme_token", "url": "https://git.example/a?t=" + value, "source": "commit"},
 		{"token": unknown, "type": "acme_token", "url": "", "source": "content"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"iter"
 	"strings"
+	"time"
 )
 
 // Match is where a token string stands in a text. It holds nothing secret: the
@@ -206,7 +207,7 @@ func (ch *change) leaked(ctx context.Context, leak *Leak) error {
 	action := ch.rules.OnLeak
 	if leak.Replaced && !ch.rules.RevokeOnReuse {
 		if opens && action != LeakNotifies {
-			ch.rec.PreviousUntil, ch.dirty = ch.now, true
+			ch.rec.PreviousUntil, ch.dirty = time.Time{}, true // over for every clock, also one that is behind
 			note("overlap")
 			return nil
 		}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -655,4 +656,18 @@ func TestReportLeakOfBothValues(t *testing.T) {
 			require.True(t, must(w.Service.ReportLeak(t.Context(), system, apitoken.LeakReport{Value: value, Where: "the same place"})).Repeated)
 		}
 	}
+}
+
+// The overlap that a report ends is over for every clock: a node that is behind, or
+// whose clock was set back, does not let the leaked value in again.
+func TestReportLeakEndsTheOverlapForEveryClock(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	old := w.issue(plain)
+	next, err := w.Service.Rotate(t.Context(), ann, old.Token.ID, apitoken.RotateRequest{Overlap: day, IfVersion: 1})
+	require.NoError(t, err)
+	w.leak(old.Secret, place)
+	w.Clock.Advance(-time.Minute)
+	require.ErrorIs(t, w.verify(old.Secret), apitoken.ErrSuperseded)
+	require.NoError(t, w.verify(next.Secret))
 }

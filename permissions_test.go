@@ -90,7 +90,7 @@ func TestCatalogRoles(t *testing.T) {
 
 func TestNewCatalogNamesEveryFault(t *testing.T) {
 	t.Parallel()
-	c, err := apitoken.NewCatalog([]apitoken.Permission{
+	permissions := []apitoken.Permission{
 		{Name: "ok:view", API: true},
 		{Name: ""},
 		{Name: "with space"},
@@ -100,12 +100,14 @@ func TestNewCatalogNamesEveryFault(t *testing.T) {
 		{Name: strings.Repeat("x", 129)},
 		{Name: "naïve"},
 		{Name: "line\nbreak"},
-	}, []apitoken.Role{
+	}
+	roles := []apitoken.Role{
 		{Name: ""},
 		{Name: "a", Permissions: []string{"ok:view"}},
 		{Name: "a"},
 		{Name: "b", Permissions: []string{"missing", "ok:view", "gone"}},
-	})
+	}
+	c, err := apitoken.NewCatalog(permissions, roles)
 	require.Nil(t, c)
 	require.ErrorIs(t, err, apitoken.ErrInvalid)
 	var got []string
@@ -123,22 +125,7 @@ func TestNewCatalogNamesEveryFault(t *testing.T) {
 	require.ErrorContains(t, err, `"missing"`)
 	require.ErrorContains(t, err, `"gone"`, "each unknown name of a role")
 	require.PanicsWithError(t, err.Error(), func() {
-		apitoken.MustCatalog([]apitoken.Permission{
-			{Name: "ok:view", API: true},
-			{Name: ""},
-			{Name: "with space"},
-			{Name: "ok:view"},
-			{Name: "ok:manage", API: true, Implies: []string{"ok:view", "missing", "people"}},
-			{Name: "people"},
-			{Name: strings.Repeat("x", 129)},
-			{Name: "naïve"},
-			{Name: "line\nbreak"},
-		}, []apitoken.Role{
-			{Name: ""},
-			{Name: "a", Permissions: []string{"ok:view"}},
-			{Name: "a"},
-			{Name: "b", Permissions: []string{"missing", "ok:view", "gone"}},
-		})
+		apitoken.MustCatalog(permissions, roles)
 	})
 }
 

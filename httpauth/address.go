@@ -33,7 +33,7 @@ func (addressError) Reason() string { return "client_address" }
 func (a *Auth) ClientAddr(r *http.Request) (netip.Addr, error) {
 	// RemoteAddr without a port was put there by somebody else than net/http,
 	// as a rule from a header that clients can write.
-	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	peer, err := parseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return netip.Addr{}, nil
 	}
@@ -80,13 +80,21 @@ func parseHop(entry string) (netip.Addr, error) {
 	entry = strings.Trim(entry, " \t")
 	addr, err := netip.ParseAddr(entry)
 	if err != nil {
-		withPort, err := netip.ParseAddrPort(entry)
+		withPort, err := parseAddrPort(entry)
 		if err != nil {
 			return netip.Addr{}, ErrClientAddress
 		}
 		addr = withPort.Addr()
 	}
 	return normalAddr(addr), nil
+}
+
+// parseAddrPort is netip's, which takes a bracket for part of a zone: [::%]]:80.
+func parseAddrPort(s string) (netip.AddrPort, error) {
+	if strings.Count(s, "[") > 1 || strings.Count(s, "]") > 1 {
+		return netip.AddrPort{}, ErrClientAddress
+	}
+	return netip.ParseAddrPort(s)
 }
 
 func normalAddr(addr netip.Addr) netip.Addr { return addr.Unmap().WithZone("") }

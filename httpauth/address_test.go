@@ -150,6 +150,8 @@ func FuzzClientAddr(f *testing.F) {
 	f.Add("[::ffff:10.0.0.1]:1", "::ffff:198.51.100.7")
 	f.Add("203.0.113.1:1", "10.0.0.1")
 	f.Add("@", "10.0.0.1")
+	f.Add("[::%]]:0", "0") // netip takes the bracket for a zone
+	f.Add("10.0.0.1:1", "[::%[]:0")
 	f.Add("10.0.0.1:1", ",,\n unknown\n198.51.100.7:99999")
 	trusted := prefixes("10.0.0.0/8", "2001:db8:ffff::/48")
 	auth := httpauth.New(new(fakeVerifier), httpauth.Options{TrustedProxies: trusted})

@@ -46,7 +46,8 @@ type powers struct {
 func (s *Service) powers(ctx context.Context, a Actor) (powers, error) {
 	p := powers{actor: a, roles: a.Roles, kinds: s.kinds}
 	if a.principal != nil {
-		again, err := s.Recheck(ctx, *a.principal)
+		// Past any cache: what a token made would outlive its revocation.
+		again, err := s.recheck(ctx, *a.principal, s.fresh, s.present)
 		switch {
 		case errors.Is(err, ErrUnavailable):
 			return p, err

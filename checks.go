@@ -71,7 +71,8 @@ func (s *Service) addPending(t *Token) {
 
 // checkOwner refuses the token of an owner or agent who is not active, or whose
 // role no longer allows the kind, and cuts the grant where it follows the owner.
-func (s *Service) checkOwner(ctx context.Context, c *compiled, grant *Permissions) error {
+// Owners is who is asked.
+func (s *Service) checkOwner(ctx context.Context, owners Owners, c *compiled, grant *Permissions) error {
 	p := &c.principal
 	if p.Agent != "" {
 		return s.checkAgent(ctx, p)
@@ -79,7 +80,7 @@ func (s *Service) checkOwner(ctx context.Context, c *compiled, grant *Permission
 	if !c.owner {
 		return nil
 	}
-	st, err := s.opts.Owners.Standing(ctx, p.Tenant, p.Owner)
+	st, err := owners.Standing(ctx, p.Tenant, p.Owner)
 	if err == nil {
 		return c.judge(&st, grant)
 	}

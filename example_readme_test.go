@@ -17,8 +17,8 @@ import (
 	"github.com/tokenry/apitoken/memstore"
 )
 
-// The ladder of README.md is compiled and run here, its ten-line path in
-// example_test.go; TestReadme keeps them in step.
+// The ladder of README.md is compiled and run here, its ten-line path compiled in
+// example_test.go and run in examples/tenlines; TestReadme keeps them in step.
 
 // The rungs of the README's ladder, each the one before and a few lines more.
 
@@ -205,16 +205,11 @@ func TestReadme(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	compiled := "\n"
-	for _, file := range []string{"example_test.go", "example_readme_test.go"} {
+	requireCompiled := func(lines []string, file string) {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		compiled += flush(strings.Split(string(text), "\n")) + "\n"
-	}
-
-	requireCompiled := func(lines []string) {
-		block := flush(lines)
-		require.Truef(t, strings.Contains(compiled, "\n"+block+"\n"), "no example compiles this block of README.md:\n%s", block)
+		block, compiled := flush(lines), flush(strings.Split(string(text), "\n"))
+		require.Truef(t, strings.Contains("\n"+compiled+"\n", "\n"+block+"\n"), "%s does not have this block of README.md:\n%s", file, block)
 	}
 
 	blocks := fenced(string(readme))
@@ -222,13 +217,14 @@ func TestReadme(t *testing.T) {
 	require.Len(t, blocks["diff"], 4, "the rungs")
 	for _, block := range blocks["go"] {
 		require.Len(t, block, 10, "the ten-line path")
-		requireCompiled(block)
+		requireCompiled(block, "example_test.go")
+		requireCompiled(block, "examples/tenlines/main.go") // where it runs
 	}
 	for _, block := range blocks["diff"] {
 		var before, after []string
 		compare := func() {
-			requireCompiled(before)
-			requireCompiled(after)
+			requireCompiled(before, "example_readme_test.go")
+			requireCompiled(after, "example_readme_test.go")
 			before, after = nil, nil
 		}
 		for _, line := range block {

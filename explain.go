@@ -79,7 +79,7 @@ func explainUnread(err error) Explanation {
 func (s *Service) explain(ctx context.Context, c *compiled, req *VerifyRequest, now time.Time, x *explaining) Explanation {
 	t, grant := &c.principal.rec.Token, c.principal.permissions
 	x.add("state", s.checkState(ctx, c, now))
-	owner := s.checkOwner(ctx, c, &grant)
+	owner := s.checkOwner(ctx, s.present, c, &grant)
 	x.add("owner", owner)
 	x.add("kind", s.checkKind(t.Kind, req.Use, req.Kinds))
 	x.add("origin", s.checkOrigin(ctx, t, req.Origin))

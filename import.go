@@ -262,6 +262,8 @@ func (s *Service) adopt(ctx context.Context, in *intake) (old *Record, err error
 		return nil, nil
 	case taken && again == nil:
 		return stored, nil
+	case taken && dup.Field == "id" && errors.Is(again, ErrNotFound):
+		return nil, errDeletedSince // by another node, after we looked
 	case taken && errors.Is(again, ErrNotFound):
 		return nil, fieldErr(in.keyField(), "is the key of another token already (%s is taken)", dup.Field)
 	}

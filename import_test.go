@@ -525,6 +525,28 @@ func TestImportAgain(t *testing.T) {
 	require.Equal(t, before, clash[2].Outcome)
 }
 
+// A row that another node imports, and whose token it deletes, between this node's
+// look at the history and its write stays deleted.
+func TestImportBesideDelete(t *testing.T) {
+	t.Parallel()
+	w := newImportWorld(t)
+	other := must(apitoken.New(w.Store.Unwrap(), w.Options))
+	w.Store.On(func(c apitokentest.Call) error {
+		if c.Method != "Create" || c.Done {
+			return nil
+		}
+		first, err := other.Import(t.Context(), system, rowsOf(row()), nil)
+		require.NoError(t, err)
+		require.Equal(t, 1, first.New)
+		require.NoError(t, other.Delete(t.Context(), ann, other.ImportedID("old", row().ID), ""))
+		return nil
+	})
+	report, err := w.Service.Import(t.Context(), system, rowsOf(row()), nil)
+	require.NoError(t, err)
+	require.Equal(t, apitoken.ImportReport{Rows: 1, Deleted: 1}, report)
+	require.Zero(t, must(w.Service.Counts(t.Context(), ann)).Total)
+}
+
 // P4: whichever call of the store fails, the import ends with an outage, and the
 // next one makes good; a lost answer makes no second token.
 func TestImportOutages(t *testing.T) {

@@ -363,4 +363,7 @@ type ServiceStatus struct {
 	OldestDue    time.Time `json:"oldest_due,omitzero"`
 	OutboxEvents int       `json:"outbox_events"`
 	AsideEvents  int       `json:"aside_events"`
+	// CacheAge is how old the oldest record is that a cache before the store would
+	// still use, in nanoseconds in JSON; 0 = no cache, or nothing in it.
+	CacheAge time.Duration `json:"cache_age,omitempty"`
 }

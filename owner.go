@@ -18,6 +18,16 @@ type Owners interface {
 	Standing(ctx context.Context, tenant, owner string) (Standing, error)
 }
 
+// FreshOwners is what an [Owners] that answers from memory offers beside it, such
+// as package cachestore's. Verification asks Standing; calls that manage tokens, and
+// reports that a user was deactivated, ask FreshStanding.
+type FreshOwners interface {
+	Owners
+	// FreshStanding is Standing, as it is now. An answer from memory that disagrees
+	// is not given any more.
+	FreshStanding(ctx context.Context, tenant, owner string) (Standing, error)
+}
+
 // Standing is how a user stands now. The zero value is a user who is not active
 // and may do nothing.
 type Standing struct {
@@ -94,9 +104,10 @@ func (f EntitlementsFunc) Entitled(ctx context.Context, tenant string) (Permissi
 	return f(ctx, tenant)
 }
 
-// standing asks about an owner: not found is inactive, a failure is an outage.
+// standing asks about an owner past any cache: not found is inactive, a failure is
+// an outage.
 func (s *Service) standing(ctx context.Context, tenant, owner string) (Standing, error) {
-	st, err := s.opts.Owners.Standing(ctx, tenant, owner)
+	st, err := s.present.Standing(ctx, tenant, owner)
 	if err != nil {
 		return Standing{}, unanswered("owners", err)
 	}

@@ -147,7 +147,7 @@ type OwnerInactive string
 // What an inactive owner may mean.
 const (
 	OwnerSuspends OwnerInactive = ""        // refused while the owner is inactive, works again afterwards (S1.8)
-	OwnerDisables OwnerInactive = "disable" // refused; that it stays disabled when the owner is back (S3.16) is planned. Needs Options.Owners
+	OwnerDisables OwnerInactive = "disable" // refused; OwnerChanged disables it, and it stays so when the owner is back (S3.16). Needs Options.Owners
 	OwnerIgnored  OwnerInactive = "ignore"  // nothing
 )
 

@@ -15,7 +15,9 @@ import (
 // concurrent use. Nothing runs in the background until the host calls Run.
 type Service struct {
 	store    Store
-	records  Records // nil if the store has none
+	records  Records   // nil if the store has none
+	cache    agedCache // likewise
+	present  Owners    // Options.Owners past any cache
 	opts     Options
 	kinds    map[Kind]*kindRules
 	prefixes []knownPrefix // of all token strings; few, so a list is faster than a map
@@ -131,26 +133,38 @@ func New(store Store, opts Options) (*Service, error) {
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
-	s.records = recordsOf(store)
+	s.records, _ = offered[Records](store)
+	s.cache, _ = offered[agedCache](store)
+	s.present = o.Owners
+	if f, ok := o.Owners.(FreshOwners); ok {
+		s.present = OwnersFunc(f.FreshStanding)
+	}
 	s.uses = newRecorder(o.MaxPendingUses)
 	s.slow = newSlowHashes(o.SlowHashes)
 	s.dummy = &Record{Primary: Slot{Algorithm: algorithmSHA256, Blob: make([]byte, 32)}}
 	return s, nil
 }
 
-// recordsOf finds Records on the store or on one it decorates.
-func recordsOf(store Store) Records {
+// agedCache is a store that answers Record from memory.
+type agedCache interface {
+	// CacheAge returns the age of the oldest record that it would still use.
+	CacheAge() time.Duration
+}
+
+// offered finds an optional interface on the store or on one it decorates.
+func offered[T any](store Store) (T, bool) {
 	for store != nil {
-		if r, ok := store.(Records); ok {
-			return r
+		if t, ok := store.(T); ok {
+			return t, true
 		}
 		u, ok := store.(Unwrapper)
 		if !ok {
-			return nil
+			break
 		}
 		store = u.Unwrap()
 	}
-	return nil
+	var none T
+	return none, false
 }
 
 // now reads the clock, once for each operation.

@@ -33,7 +33,8 @@ import (
 type Store interface {
 	// Create adds a token, as it is given, usage too, and its events. If the ID,
 	// the alias or the idempotency key (within its tenant) is taken it stores
-	// nothing and returns a *DuplicateError that says which.
+	// nothing and returns a *DuplicateError that says which. An ID one of whose
+	// events is there already was used before and is taken, its token deleted or not.
 	Create(ctx context.Context, rec *Record, events []Event) error
 
 	// Get returns the token with this ID, or ErrNotFound. The record is the
@@ -87,8 +88,8 @@ type Store interface {
 	Events(ctx context.Context, tenant string, token ID, after string, limit int) ([]Event, error)
 
 	// Claim leases up to limit undelivered events that nobody holds a lease on
-	// at now and whose retry instant has come, oldest first. Each goes to one
-	// claimer: until the lease ends no other Claim returns it.
+	// at now and whose retry instant has come, the earliest Time first. Each goes
+	// to one claimer: until the lease ends no other Claim returns it.
 	Claim(ctx context.Context, lease Lease, limit int) ([]Delivery, error)
 
 	// Settle ends claims: delivered, to be retried, or set aside. A settlement
@@ -114,10 +115,39 @@ type Store interface {
 // stores it wraps reachable through [Unwrapper].
 type Records interface {
 	// Record returns a record that all callers share and nobody changes, or
-	// ErrNotFound. It is as fresh as Get's, except that Usage may lag, and a
-	// change of the token gives another record. The call must not keep a
-	// reference to id's bytes: id is a slice of a request header.
+	// ErrNotFound. It is as fresh as Get's for every change that was made through
+	// this value, except that Usage may lag, and a change of the token gives
+	// another record. A cache may show what was changed elsewhere later, within a
+	// bound that it states; what must be decided on the present state is read with
+	// Get. The call must not keep a reference to id's bytes: id is a slice of a
+	// request header.
 	Record(ctx context.Context, id ID) (*Record, error)
+}
+
+// Revisions is what a store may offer beside [Store] so that a cache confirms
+// many records with one read. It is found through [Unwrapper] too.
+type Revisions interface {
+	// Revisions returns where those of the tokens stand that exist, in no order.
+	// Callers ask for at most 500 at once.
+	Revisions(ctx context.Context, ids []ID) ([]Revision, error)
+}
+
+// Revision is where a token stands. What was read of a token is still so if its
+// Revision is equal.
+type Revision struct {
+	ID       ID
+	Version  int64
+	Op       string // of the Record
+	LastUsed time.Time
+}
+
+// ReplayGuard remembers what may be presented only once.
+type ReplayGuard interface {
+	// Remember keeps key until the instant until, and reports whether it was not
+	// kept before: of any number of calls with one key, at once or one after the
+	// other, on all nodes that share the guard, one is told true. On an error
+	// nothing is known, and the caller refuses.
+	Remember(ctx context.Context, key string, until time.Time) (fresh bool, err error)
 }
 
 // Unwrapper is implemented by stores that decorate another one, so that optional

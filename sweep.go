@@ -190,6 +190,9 @@ func (s *Service) Status(ctx context.Context) (ServiceStatus, error) {
 		PendingUses: s.uses.pending(),
 		LostUses:    s.uses.lost.Load(),
 	}
+	if s.cache != nil {
+		st.CacheAge = s.cache.CacheAge()
+	}
 	stats, err := s.store.Stats(ctx, s.instant())
 	if err != nil {
 		return st, outage("store", err)

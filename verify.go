@@ -94,7 +94,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	if err := s.checkState(ctx, c, now); err != nil {
 		return Principal{}, err
 	}
-	if err := s.checkOwner(ctx, c, &p.permissions); err != nil {
+	if err := s.checkOwner(ctx, s.opts.Owners, c, &p.permissions); err != nil {
 		return Principal{}, err
 	}
 	if err := s.checkKind(p.Kind, req.Use, req.Kinds); err != nil {
@@ -150,10 +150,15 @@ func (s *Service) Admit(ctx context.Context, p Principal, req AdmitRequest) erro
 // presented, are good, and returns the principal as it is now: for streams that
 // outlive a token. It counts no use and checks neither origin, network nor use.
 func (s *Service) Recheck(ctx context.Context, p Principal) (Principal, error) {
+	return s.recheck(ctx, p, s.lookUp, s.opts.Owners)
+}
+
+// recheck reads the token with look and asks owners.
+func (s *Service) recheck(ctx context.Context, p Principal, look func(context.Context, ID) (*Record, error), owners Owners) (Principal, error) {
 	if p.rec == nil {
 		return Principal{}, ErrNoCredential
 	}
-	rec, err := s.lookUp(ctx, p.Token)
+	rec, err := look(ctx, p.Token)
 	if err != nil {
 		return Principal{}, err
 	}
@@ -176,7 +181,7 @@ func (s *Service) Recheck(ctx context.Context, p Principal) (Principal, error) {
 	if err := s.checkState(ctx, c, now); err != nil {
 		return Principal{}, err
 	}
-	if err := s.checkOwner(ctx, c, &again.permissions); err != nil {
+	if err := s.checkOwner(ctx, owners, c, &again.permissions); err != nil {
 		return Principal{}, err
 	}
 	if err := s.cutEntitled(ctx, again.Tenant, &again.permissions); err != nil {

@@ -120,6 +120,27 @@ func (f *FaultStore) Record(ctx context.Context, id apitoken.ID) (*apitoken.Reco
 	})
 }
 
+// Revisions implements [apitoken.Revisions]: those of the decorated store where it
+// has them, else those of what Get returns.
+func (f *FaultStore) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.Revision, error) {
+	return call(f, "Revisions", func() ([]apitoken.Revision, error) {
+		if r, ok := f.inner.(apitoken.Revisions); ok {
+			return r.Revisions(ctx, ids)
+		}
+		var out []apitoken.Revision
+		for _, id := range ids {
+			rec, err := f.inner.Get(ctx, id)
+			switch {
+			case err == nil:
+				out = append(out, apitoken.Revision{ID: id, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed})
+			case !errors.Is(err, apitoken.ErrNotFound):
+				return nil, err
+			}
+		}
+		return out, nil
+	})
+}
+
 // Create implements [apitoken.Store].
 func (f *FaultStore) Create(ctx context.Context, rec *apitoken.Record, events []apitoken.Event) error {
 	return exec(f, "Create", func() error { return f.inner.Create(ctx, rec, events) })
@@ -203,5 +224,6 @@ func (f *FaultStore) Stats(ctx context.Context, now time.Time) (apitoken.Stats, 
 var (
 	_ apitoken.Store     = (*FaultStore)(nil)
 	_ apitoken.Records   = (*FaultStore)(nil)
+	_ apitoken.Revisions = (*FaultStore)(nil)
 	_ apitoken.Unwrapper = (*FaultStore)(nil)
 )

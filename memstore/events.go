@@ -66,6 +66,17 @@ func (l *eventLog) append(e *apitoken.Event, body ref) uint32 {
 	return n
 }
 
+// used reports whether one of the events is the token's already.
+func (s *Store) used(token apitoken.ID, events []apitoken.Event) bool {
+	for n := s.events.chain("", token).first; n != 0; n = s.events.at(n).next {
+		old := s.event(n)
+		if slices.ContainsFunc(events, func(e apitoken.Event) bool { return e.ID == old.ID }) {
+			return true
+		}
+	}
+	return false
+}
+
 // post keeps the events of a write, and puts those to be delivered into the
 // outbox. The caller holds the lock for writing.
 func (s *Store) post(events []apitoken.Event) {
@@ -75,7 +86,7 @@ func (s *Store) post(events []apitoken.Event) {
 		s.coder.event(e)
 		n := s.events.append(e, s.slab.put(s.coder.out))
 		if e.Deliver {
-			s.outbox.add(e.ID, n)
+			s.outbox.add(e.ID, n, stamp(e.Time))
 		}
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
-// outbox are the events that are not delivered yet, the oldest first. There are
+// outbox are the events that are not delivered yet, by their instants. There are
 // few of them, so they may have pointers.
 type outbox struct {
 	open  *list.List // of *delivery
@@ -19,6 +19,7 @@ type outbox struct {
 type delivery struct {
 	id       string
 	event    uint32
+	at       int64 // the event's instant
 	attempts int
 	holder   string    // of the lease; "" = nobody
 	until    time.Time // the end of the lease, or the instant to retry at
@@ -28,8 +29,17 @@ func (o *outbox) init() {
 	o.open, o.byID = list.New(), make(map[string]*list.Element)
 }
 
-func (o *outbox) add(id string, event uint32) {
-	o.byID[id] = o.open.PushBack(&delivery{id: id, event: event})
+func (o *outbox) add(id string, event uint32, at int64) {
+	d := &delivery{id: id, event: event, at: at}
+	before := o.open.Back()
+	for before != nil && before.Value.(*delivery).at > at { // few are written late
+		before = before.Prev()
+	}
+	if before == nil {
+		o.byID[id] = o.open.PushFront(d)
+	} else {
+		o.byID[id] = o.open.InsertAfter(d, before)
+	}
 }
 
 // Claim implements [apitoken.Store].

@@ -32,8 +32,8 @@ type Options struct {
 	HotRecords int
 }
 
-// Store is an [apitoken.Store] and [apitoken.Records] in memory. Make one with
-// [New]. It is safe for concurrent use.
+// Store is an [apitoken.Store], [apitoken.Records] and [apitoken.Revisions] in
+// memory. Make one with [New]. It is safe for concurrent use.
 //
 // A write holds the lock for all of its parts, so it is atomic. Readers of the
 // shared records take no lock at all: see [hotRecords].
@@ -58,8 +58,9 @@ type tenant struct {
 }
 
 var (
-	_ apitoken.Store   = (*Store)(nil)
-	_ apitoken.Records = (*Store)(nil)
+	_ apitoken.Store     = (*Store)(nil)
+	_ apitoken.Records   = (*Store)(nil)
+	_ apitoken.Revisions = (*Store)(nil)
 )
 
 // New returns an empty Store with the default [Options].
@@ -90,7 +91,7 @@ func (s *Store) Create(ctx context.Context, rec *apitoken.Record, events []apito
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err := s.addable(rec, nil); err != nil {
+	if err := s.addable(rec, nil, events); err != nil {
 		return err
 	}
 	s.add(rec)
@@ -130,6 +131,24 @@ func (s *Store) GetByAlias(ctx context.Context, alias string) (*apitoken.Record,
 	return rec, nil
 }
 
+// Revisions implements [apitoken.Revisions].
+func (s *Store) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.Revision, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var out []apitoken.Revision
+	for _, id := range ids {
+		if _, r, err := s.find(id); err == nil {
+			var rec apitoken.Record
+			s.read(r, &rec)
+			out = append(out, apitoken.Revision{ID: rec.Token.ID, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed})
+		}
+	}
+	return out, nil
+}
+
 // Swap implements [apitoken.Store].
 func (s *Store) Swap(ctx context.Context, rec *apitoken.Record, guard apitoken.Guard, events []apitoken.Event) error {
 	if err := ctx.Err(); err != nil {
@@ -157,7 +176,7 @@ func (s *Store) Replace(ctx context.Context, rec, old *apitoken.Record, guard ap
 	if err != nil {
 		return err
 	}
-	if err := s.addable(rec, old); err != nil {
+	if err := s.addable(rec, old, events); err != nil {
 		return err
 	}
 	s.swap(n, old)
@@ -220,13 +239,13 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 
 // addable refuses a record that cannot be added, if swapped, unless nil, is
 // swapped before it. The caller holds the lock.
-func (s *Store) addable(rec, swapped *apitoken.Record) error {
+func (s *Store) addable(rec, swapped *apitoken.Record, events []apitoken.Event) error {
 	t := &rec.Token
 	id, _ := keyOf(t.ID)
 	if !t.ID.Valid() {
 		return fmt.Errorf("memstore: %q is not the ID of a token", t.ID)
 	}
-	if _, ok := s.index[id]; ok {
+	if _, ok := s.index[id]; ok || s.used(t.ID, events) {
 		return &apitoken.DuplicateError{Field: "id", Existing: t.ID}
 	}
 	if rec.Alias != "" {

@@ -39,6 +39,7 @@ var brokenStores = []struct {
 	}},
 	{"IDs are compared without case", "get", "Get returns the token with this ID, or ErrNotFound.", func(s *memstore.Store) apitoken.Store { return &foldsCase{Store: s} }},
 	{"the events of a refused Create stay", "create", "A write and its events happen together or not at all.", func(s *memstore.Store) apitoken.Store { return looseEvents{s} }},
+	{"a deleted token comes back", "create", "its token deleted or not.", func(s *memstore.Store) apitoken.Store { return forgetsUsed{s} }},
 	{"the duplicate is not named", "create", "If the ID, the alias or the idempotency key", func(s *memstore.Store) apitoken.Store { return plainConflict{s} }},
 	{"Replace swaps, then creates", "replace", "all of it happens or nothing.", func(s *memstore.Store) apitoken.Store { return swapsThenCreates{s} }},
 	{"Replace creates, then swaps", "replace", "all of it happens or nothing.", func(s *memstore.Store) apitoken.Store { return createsThenSwaps{s} }},
@@ -73,6 +74,9 @@ var brokenStores = []struct {
 	{"Due forgets ties", "due", "Due returns tokens of all tenants", func(s *memstore.Store) apitoken.Store { return dueTies{s} }},
 	{"Due leaves out the instant itself", "due", "Due returns tokens of all tenants", func(s *memstore.Store) apitoken.Store { return dueBefore{s} }},
 	{"Claim does not lease", "outbox", "until the lease ends no other Claim returns it.", func(s *memstore.Store) apitoken.Store { return noLease{s} }},
+	{"Claim goes by the order of writing", "outbox", "the earliest Time first.", func(s *memstore.Store) apitoken.Store {
+		return &claimsAsWritten{Store: s, times: map[string]time.Time{}}
+	}},
 	{"Claim reads, then leases", "outbox", "until the lease ends no other Claim returns it.", func(s *memstore.Store) apitoken.Store { return &claimTwice{Store: s} }},
 	{"Settle ignores the lease", "outbox", "A settlement whose lease is no longer the event's own", func(s *memstore.Store) apitoken.Store {
 		return &settlesAny{Store: s, holders: map[string]string{}}
@@ -87,6 +91,12 @@ var brokenStores = []struct {
 		stale := &staleRecords{Store: s, kept: map[apitoken.ID]*apitoken.Record{}}
 		return decorated{stale, stale}
 	}},
+	{"Revisions do not tell of uses", "revisions", "What was read of a token is still so", func(s *memstore.Store) apitoken.Store { return unusedRevisions{s} }},
+	{"Revisions are kept after a change", "revisions", "Revisions returns where those of the tokens stand", func(s *memstore.Store) apitoken.Store {
+		return &staleRevisions{Store: s, kept: map[apitoken.ID]apitoken.Revision{}}
+	}},
+	{"Revisions tell of some", "revisions", "Revisions returns where those of the tokens stand", func(s *memstore.Store) apitoken.Store { return someRevisions{s} }},
+	{"Revisions ignore the context", "context", "honours its context.", func(s *memstore.Store) apitoken.Store { return anywayRevisions{s} }},
 	{"instants are kept in the zone they came in", "round trip", "It keeps instants in UTC with microseconds.", func(s *memstore.Store) apitoken.Store { return keepsZone{s} }},
 	{"the context is ignored", "context", "honours its context.", func(s *memstore.Store) apitoken.Store { return noContext{s} }},
 	{"an outage is taken for 'not found'", "context", "[ErrNotFound] means that there is no such row, and nothing else.", func(s *memstore.Store) apitoken.Store { return outageIsNo{s} }},

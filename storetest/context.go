@@ -50,9 +50,13 @@ func testContext(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	} {
 		honoursContext.outage(t, call(), name+" with a context that has ended")
 	}
-	if shared := recordsOf(s); shared != nil {
+	if shared := offered[apitoken.Records](s); shared != nil {
 		_, err := shared.Record(ended, rec.Token.ID)
 		honoursContext.outage(t, err, "Record with a context that has ended")
+	}
+	if power := offered[apitoken.Revisions](s); power != nil {
+		_, err := power.Revisions(ended, []apitoken.ID{rec.Token.ID})
+		honoursContext.outage(t, err, "Revisions with a context that has ended")
 	}
 
 	honoursContext.same(t, stored(t, s, rec.Token.ID), rec, "the token after refused writes")

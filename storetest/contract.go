@@ -19,6 +19,7 @@ const (
 const (
 	createStores    clause = "Create adds a token, as it is given, usage too, and its events."
 	createDuplicate clause = "If the ID, the alias or the idempotency key (within its tenant) is taken it stores nothing and returns a *DuplicateError that says which."
+	createUsed      clause = "An ID one of whose events is there already was used before and is taken, its token deleted or not."
 	duplicateTells  clause = `the token that has it; for an ID or an alias "" if the store cannot tell`
 	getReturns      clause = "Get returns the token with this ID, or ErrNotFound."
 	aliasReturns    clause = "GetByAlias returns the token with this alias, or ErrNotFound."
@@ -53,7 +54,7 @@ const (
 const (
 	eventsReturn  clause = `Events returns the events of a token, or with token "" those of the tenant's settings, in the order they happened (version, ordinal), beginning after the event with ID after ("" = from the first), at most limit.`
 	eventsOutlive clause = "It finds them after the token is gone too."
-	claimLeases   clause = "Claim leases up to limit undelivered events that nobody holds a lease on at now and whose retry instant has come, oldest first."
+	claimLeases   clause = "Claim leases up to limit undelivered events that nobody holds a lease on at now and whose retry instant has come, the earliest Time first."
 	claimOnce     clause = "Each goes to one claimer: until the lease ends no other Claim returns it."
 	claimAttempts clause = "how often it was claimed before"
 	claimDeliver  clause = "goes to the outbox: a Notifier was configured when it was written"
@@ -66,5 +67,7 @@ const (
 	settingsReturn clause = "Settings returns what a tenant has set; for one that never did, the zero Settings with its Tenant filled in, and no error."
 	settingsSwap   clause = "SwapSettings stores settings whose version is the stored one plus one (a tenant that never set any is at 0), with the events; else ErrConflict."
 	recordReturns  clause = "Record returns a record that all callers share and nobody changes, or ErrNotFound."
-	recordFresh    clause = "It is as fresh as Get's, except that Usage may lag, and a change of the token gives another record."
+	recordFresh    clause = "It is as fresh as Get's for every change that was made through this value, except that Usage may lag, and a change of the token gives another record."
+	revisionsAre   clause = "Revisions returns where those of the tokens stand that exist, in no order."
+	revisionsTell  clause = "What was read of a token is still so if its Revision is equal."
 )

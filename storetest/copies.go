@@ -32,7 +32,7 @@ func testCopies(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	settingsSwap.ok(t, s.SwapSettings(ctx, settings, nil), "SwapSettings")
 	scramble(settings.Origins)
 
-	shared := recordsOf(s)
+	shared := offered[apitoken.Records](s)
 	query := apitoken.StoreQuery{Tenant: "copies", AllKinds: true, Now: epoch, Limit: 1}
 	now := tok.CreatedAt.AddDate(50, 0, 0)
 	for _, c := range []struct {

@@ -46,6 +46,16 @@ func testCreate(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		})
 	}
 
+	t.Run("an ID that was used", func(t *testing.T) {
+		rec := plain("one")
+		createStores.ok(t, s.Create(ctx, rec.Clone(), eventsOf(rec, 1)), "Create")
+		deleteRemoves.ok(t, s.Delete(ctx, rec.Token.ID, 1, apitoken.Guard{}, eventsOf(next(rec), 1)), "Delete")
+		before := history(t, s, "one", rec.Token.ID)
+		createUsed.duplicate(t, s.Create(ctx, rec.Clone(), eventsOf(rec, 1)), "id", rec.Token.ID, "Create of a deleted token with an event of its history")
+		absent(t, s, rec.Token.ID, createUsed, "Get of a deleted token after a refused Create")
+		createUsed.same(t, history(t, s, "one", rec.Token.ID), before, "its events")
+	})
+
 	for _, c := range []struct {
 		name string
 		set  func(rec *apitoken.Record)

@@ -154,6 +154,16 @@ func (s looseEvents) Create(ctx context.Context, rec *apitoken.Record, events []
 	return err
 }
 
+type forgetsUsed struct{ *memstore.Store }
+
+func (s forgetsUsed) Create(ctx context.Context, rec *apitoken.Record, events []apitoken.Event) error {
+	err := s.Store.Create(ctx, rec, events)
+	if _, absent := s.Get(ctx, rec.Token.ID); err != nil && errors.Is(absent, apitoken.ErrNotFound) && rec.Token.Name == "plain" {
+		return s.Store.Create(ctx, rec, nil)
+	}
+	return err
+}
+
 type plainConflict struct{ *memstore.Store }
 
 func (s plainConflict) Create(ctx context.Context, rec *apitoken.Record, events []apitoken.Event) error {
@@ -323,6 +333,33 @@ func (s noLease) Claim(ctx context.Context, lease apitoken.Lease, limit int) ([]
 	return s.Store.Claim(ctx, lease, limit)
 }
 
+// claimsAsWritten hides the instants of the events from the store's order.
+type claimsAsWritten struct {
+	*memstore.Store
+	mu    sync.Mutex
+	times map[string]time.Time
+}
+
+func (s *claimsAsWritten) Create(ctx context.Context, rec *apitoken.Record, events []apitoken.Event) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	events = slices.Clone(events)
+	for i := range events {
+		s.times[events[i].ID], events[i].Time = events[i].Time, time.Time{}
+	}
+	return s.Store.Create(ctx, rec, events)
+}
+
+func (s *claimsAsWritten) Claim(ctx context.Context, lease apitoken.Lease, limit int) ([]apitoken.Delivery, error) {
+	claimed, err := s.Store.Claim(ctx, lease, limit)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i := range claimed {
+		claimed[i].Event.Time = s.times[claimed[i].Event.ID]
+	}
+	return claimed, err
+}
+
 // claimTwice claims as a SELECT and an UPDATE that does not look again: two
 // claimers that read at once both get the event.
 type claimTwice struct {
@@ -417,6 +454,44 @@ func (s *staleRecords) Record(ctx context.Context, id apitoken.ID) (*apitoken.Re
 		s.kept[id] = rec
 	}
 	return rec, err
+}
+
+type unusedRevisions struct{ *memstore.Store }
+
+func (s unusedRevisions) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.Revision, error) {
+	out, err := s.Store.Revisions(ctx, ids)
+	for i := range out {
+		out[i].LastUsed = time.Time{}
+	}
+	return out, err
+}
+
+type staleRevisions struct {
+	*memstore.Store
+	kept map[apitoken.ID]apitoken.Revision
+}
+
+func (s *staleRevisions) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.Revision, error) {
+	out, err := s.Store.Revisions(ctx, ids)
+	for i, r := range out {
+		if old, ok := s.kept[r.ID]; ok {
+			out[i] = old
+		}
+		s.kept[r.ID] = out[i]
+	}
+	return out, err
+}
+
+type someRevisions struct{ *memstore.Store }
+
+func (s someRevisions) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.Revision, error) {
+	return s.Store.Revisions(ctx, ids[:min(len(ids), 499)])
+}
+
+type anywayRevisions struct{ *memstore.Store }
+
+func (s anywayRevisions) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.Revision, error) {
+	return s.Store.Revisions(context.WithoutCancel(ctx), ids)
 }
 
 type noContext struct{ *memstore.Store }

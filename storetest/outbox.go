@@ -16,12 +16,22 @@ func lease(holder string, now, until time.Time) apitoken.Lease {
 // post writes n events to deliver, each with its own token, a second apart.
 func post(t *testing.T, s apitoken.Store, n int) []string {
 	t.Helper()
-	var out []string
+	var times []time.Time
 	for i := range n {
+		times = append(times, epoch.Add(time.Duration(i)*time.Second))
+	}
+	return postAt(t, s, times...)
+}
+
+// postAt writes events of these instants to deliver, each with its own token.
+func postAt(t *testing.T, s apitoken.Store, times ...time.Time) []string {
+	t.Helper()
+	var out []string
+	for _, at := range times {
 		rec := plain("outbox")
 		events := eventsOf(rec, 1)
 		events[0].Deliver = true
-		events[0].Time = epoch.Add(time.Duration(i) * time.Second)
+		events[0].Time = at
 		createStores.ok(t, s.Create(t.Context(), rec, events), "Create")
 		out = append(out, events[0].ID)
 	}
@@ -73,6 +83,13 @@ func testOutbox(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		claimLeases.same(t, sortedIDs(claim(t, s, "b", at(0), at(9), 2)), ids[2:4], "the second claim of 2")
 		claimLeases.same(t, sortedIDs(claim(t, s, "c", at(0), at(9), 2)), ids[4:], "the third claim of 2")
 		claimOnce.same(t, sortedIDs(claim(t, s, "d", at(0), at(9), 2)), none, "a claim when all are leased")
+	})
+	t.Run("oldest by its instant", func(t *testing.T) {
+		s := newStore(t)
+		ids := postAt(t, s, at(3), at(1), at(4), at(2))
+		for i, id := range []string{ids[1], ids[3], ids[0], ids[2]} {
+			claimLeases.same(t, sortedIDs(claim(t, s, fmt.Sprint("claimer", i), at(5), at(9), 1)), []string{id}, "a claim of 1 of events written in another order")
+		}
 	})
 	t.Run("lease", func(t *testing.T) {
 		s := newStore(t)
@@ -136,33 +153,34 @@ func testOutbox(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		for round := range repetitions {
 			ids := post(t, s, 12)
 			now := at(1000 * (round + 1))
-			claimed := make([][]apitoken.Delivery, 4)
+			claimed := make([][][]apitoken.Delivery, 4) // of each claimer, of each of its leases
+			holder := func(claimer, lease int) string { return fmt.Sprintf("claimer %d of %d, %d", claimer, round, lease) }
 			claimers := make([]func(), len(claimed))
 			for i := range claimers {
 				claimers[i] = func() {
-					holder := fmt.Sprint("claimer", i, "of", round)
-					for {
-						got, err := s.Claim(ctx, lease(holder, now, now.Add(time.Minute)), 2)
+					for len(claimed[i]) <= len(ids) {
+						got, err := s.Claim(ctx, lease(holder(i, len(claimed[i])), now, now.Add(time.Minute)), 2)
 						if err != nil {
 							claimLeases.fail(t, "Claim: %v", err)
 							return
 						}
-						claimed[i] = append(claimed[i], got...)
-						if len(got) == 0 || len(claimed[i]) > len(ids) {
+						if len(got) == 0 {
 							return
 						}
+						claimed[i] = append(claimed[i], got)
 					}
 				}
 			}
 			together(claimers...)
-			all := slices.Concat(claimed...)
-			claimOnce.same(t, sortedIDs(all), ids, "what four claimers got together")
-			for i, mine := range claimed {
-				var settled []apitoken.Settlement
-				for _, d := range mine {
-					settled = append(settled, apitoken.Settlement{EventID: d.Event.ID, Done: true})
+			claimOnce.same(t, sortedIDs(slices.Concat(slices.Concat(claimed...)...)), ids, "what four claimers got together")
+			for i, leases := range claimed {
+				for j, mine := range leases {
+					var settled []apitoken.Settlement
+					for _, d := range mine {
+						settled = append(settled, apitoken.Settlement{EventID: d.Event.ID, Done: true})
+					}
+					settle(t, s, holder(i, j), settled...)
 				}
-				settle(t, s, fmt.Sprint("claimer", i, "of", round), settled...)
 			}
 			settleEnds.same(t, sortedIDs(claim(t, s, "after", now.Add(time.Hour), now.Add(2*time.Hour), 100)), none, "what is left when all were delivered")
 		}

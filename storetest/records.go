@@ -8,7 +8,7 @@ import (
 
 func testRecords(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	s, ctx := newStore(t), t.Context()
-	shared := recordsOf(s)
+	shared := offered[apitoken.Records](s)
 	if shared == nil {
 		return // the power is optional
 	}
@@ -93,17 +93,83 @@ func testRecords(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	})
 }
 
-// recordsOf finds the optional interface, as a Service does.
-func recordsOf(s apitoken.Store) apitoken.Records {
+// testRevisions follows tokens through every kind of change: the revision that is
+// told is always that of what Get returns, and no change leaves it as it was.
+func testRevisions(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
+	s, ctx := newStore(t), t.Context()
+	power := offered[apitoken.Revisions](s)
+	if power == nil {
+		return // it is optional
+	}
+	used, unused := full(t, 0), plain("revisions")
+	for _, rec := range []*apitoken.Record{used, unused} {
+		createStores.ok(t, s.Create(ctx, rec.Clone(), nil), "Create")
+	}
+	all := []apitoken.ID{newID(), unused.Token.ID, newID(), used.Token.ID}
+	tell := func(what string) map[apitoken.ID]apitoken.Revision {
+		t.Helper()
+		list, err := power.Revisions(ctx, all)
+		revisionsAre.ok(t, err, "Revisions "+what)
+		out := make(map[apitoken.ID]apitoken.Revision)
+		for _, r := range list {
+			out[r.ID] = r
+		}
+		revisionsAre.same(t, len(list), len(out), "how many Revisions "+what+" tells for as many tokens")
+		return out
+	}
+	before := make(map[apitoken.ID]apitoken.Revision)
+	check := func(what string, changed ...apitoken.ID) {
+		t.Helper()
+		now := tell(what)
+		want := make(map[apitoken.ID]apitoken.Revision)
+		for _, id := range all {
+			if rec, err := s.Get(ctx, id); err == nil {
+				want[id] = apitoken.Revision{ID: id, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed}
+			}
+		}
+		revisionsAre.same(t, now, want, "Revisions "+what)
+		for _, id := range changed {
+			if len(differences(now[id], before[id])) == 0 {
+				revisionsTell.fail(t, "Revisions %s: that of the changed token is still %v", what, now[id])
+			}
+		}
+		before = now
+	}
+	check("of new tokens", used.Token.ID, unused.Token.ID)
+	swapped := next(stored(t, s, used.Token.ID))
+	swapReplaces.ok(t, s.Swap(ctx, swapped, apitoken.Guard{}, nil), "Swap")
+	check("after Swap", used.Token.ID)
+	touchAdds.ok(t, s.Touch(ctx, []apitoken.Use{{ID: unused.Token.ID, Count: 1, LastUsed: epoch}}), "Touch")
+	check("after Touch", unused.Token.ID)
+	added := plain("revisions")
+	all = append(all, added.Token.ID)
+	replaceBoth.ok(t, s.Replace(ctx, added.Clone(), next(stored(t, s, unused.Token.ID)), apitoken.Guard{}, nil), "Replace")
+	check("after Replace", unused.Token.ID, added.Token.ID)
+	deleteRemoves.ok(t, s.Delete(ctx, used.Token.ID, swapped.Token.Version, apitoken.Guard{}, nil), "Delete")
+	check("after Delete", used.Token.ID)
+
+	list, err := power.Revisions(ctx, nil)
+	revisionsAre.ok(t, err, "Revisions of no token")
+	revisionsAre.same(t, len(list), 0, "how many Revisions there are of no token")
+	for all = all[:0]; len(all) < 498; { // as many as a cache asks for
+		all = append(all, newID())
+	}
+	all = append(all, unused.Token.ID, added.Token.ID)
+	check("of 500 IDs")
+}
+
+// offered finds an optional interface, as a Service does.
+func offered[T any](s apitoken.Store) T {
 	for s != nil {
-		if r, ok := s.(apitoken.Records); ok {
-			return r
+		if power, ok := s.(T); ok {
+			return power
 		}
 		u, ok := s.(apitoken.Unwrapper)
 		if !ok {
-			return nil
+			break
 		}
 		s = u.Unwrap()
 	}
-	return nil
+	var none T
+	return none
 }

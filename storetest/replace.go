@@ -109,7 +109,7 @@ func testReplace(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		open, err := s.Claim(ctx, lease("done", epoch, epoch.Add(time.Hour)), 10)
 		claimLeases.ok(t, err, "Claim")
 		replaceBoth.same(t, sortedIDs(open), idsOf(events), "the events to deliver after Replace")
-		if shared := recordsOf(s); shared != nil {
+		if shared := offered[apitoken.Records](s); shared != nil {
 			got, err := shared.Record(ctx, before.Token.ID)
 			recordReturns.ok(t, err, "Record")
 			recordFresh.same(t, got.Token.State, apitoken.StateRevoked, "the state of the old token's shared record")

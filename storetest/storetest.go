@@ -22,8 +22,8 @@ import (
 // one after the other, never while a store from an earlier call is still in use:
 // newStore may empty one database. What it opens it closes with t.Cleanup.
 //
-// A store that offers [apitoken.Records], itself or through [apitoken.Unwrapper],
-// is held to that contract too.
+// A store that offers [apitoken.Records] or [apitoken.Revisions], itself or through
+// [apitoken.Unwrapper], is held to that contract too.
 func Run(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	t.Helper()
 	for _, topic := range []struct {
@@ -46,6 +46,7 @@ func Run(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		{"settings", testSettings},
 		{"stats", testStats},
 		{"records", testRecords},
+		{"revisions", testRevisions},
 		{"copies", testCopies},
 		{"context", testContext},
 		{"race", testRace},

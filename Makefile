@@ -1,5 +1,5 @@
 # The steps are in .ci/run: each can be run alone, as in 'make vet' or 'make staticcheck'.
-steps := tools fmt fences tidy vet staticcheck arch fips quickstart fuzz test bench
+steps := tools servers fmt fences tidy vet staticcheck arch fips quickstart fuzz test bench
 
 .PHONY: check requirements $(steps)
 

@@ -1,22 +1,31 @@
 package model_test
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tokenry/apitoken"
-	"github.com/tokenry/apitoken/memstore"
 )
 
 // ledger stands right before the store and sees every write that took effect,
 // also one whose caller was told otherwise. It follows the audit events and holds
 // each stored record to them.
 type ledger struct {
-	*memstore.Store
+	apitoken.Store
 	m *machine
+}
+
+// Record shares what the store shares.
+func (l *ledger) Record(ctx context.Context, id apitoken.ID) (*apitoken.Record, error) {
+	if shared, ok := l.Store.(apitoken.Records); ok {
+		return shared.Record(ctx, id)
+	}
+	return l.Get(ctx, id)
 }
 
 func (l *ledger) Create(ctx context.Context, rec *apitoken.Record, events []apitoken.Event) error {
@@ -67,6 +76,35 @@ func (l *ledger) Touch(ctx context.Context, uses []apitoken.Use) error {
 	return nil
 }
 
+func (l *ledger) SwapSettings(ctx context.Context, settings apitoken.Settings, events []apitoken.Event) error {
+	err := l.Store.SwapSettings(ctx, settings, events)
+	if err == nil {
+		l.m.set(settings, events)
+	}
+	return err
+}
+
+// Claim takes all and puts it into an order: that of events of one instant is the
+// store's own affair, and tells which of them a limit or a fault meets.
+func (l *ledger) Claim(ctx context.Context, lease apitoken.Lease, _ int) ([]apitoken.Delivery, error) {
+	claimed, err := l.Store.Claim(ctx, lease, 10_000)
+	slices.SortFunc(claimed, func(a, b apitoken.Delivery) int {
+		return cmp.Or(a.Event.Time.Compare(b.Event.Time), strings.Compare(a.Event.ID, b.Event.ID))
+	})
+	for i := range claimed {
+		claimed[i].Event.Deliver = false // it need not come back
+	}
+	return claimed, err
+}
+
+func (l *ledger) Events(ctx context.Context, tenant string, id apitoken.ID, after string, limit int) ([]apitoken.Event, error) {
+	events, err := l.Store.Events(ctx, tenant, id, after, limit)
+	for i := range events {
+		events[i].Deliver = false // it need not come back
+	}
+	return events, err
+}
+
 // broken notes what must not happen. Check reports it: here a call is under way.
 func (m *machine) broken(format string, args ...any) {
 	m.faults = append(m.faults, fmt.Sprintf(format, args...))
@@ -115,6 +153,19 @@ func (m *machine) deleted(id apitoken.ID, version int64, events []apitoken.Event
 		m.broken("P22: %s was deleted without its event", k)
 	}
 	k.gone = true
+}
+
+func (m *machine) set(settings apitoken.Settings, events []apitoken.Event) {
+	if settings.Version != m.settings+1 {
+		m.broken("P22: the settings went from version %d to %d", m.settings, settings.Version)
+	}
+	m.settings = settings.Version
+	for _, e := range events {
+		if m.events[e.ID] {
+			m.broken("P22: event %s was written twice", e.ID)
+		}
+		m.events[e.ID] = true
+	}
 }
 
 // followed moves the model of a token by the events of one write.

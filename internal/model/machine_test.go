@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/tokenry/apitoken"
 	"github.com/tokenry/apitoken/apitokentest"
-	"github.com/tokenry/apitoken/memstore"
 )
 
 const (
@@ -71,12 +71,13 @@ var kindNames = []apitoken.Kind{"plain", "user", "fixed", "agent", "personal", "
 
 // machine is three nodes over one store, the host's directory, and the model.
 type machine struct {
+	name     string // "" = it is the only one
 	ctx      context.Context
 	time     time.Time
 	latest   time.Time // the clock never showed more
 	services [nodes]*apitoken.Service
 	options  apitoken.Options
-	memory   *memstore.Store
+	kept     apitoken.Store // that of the host
 	store    *apitokentest.FaultStore
 	notifier *apitokentest.Notifier
 
@@ -89,14 +90,23 @@ type machine struct {
 	agents  map[string]string
 	licence names
 
-	tokens []*token
-	byID   map[apitoken.ID]*token
-	events map[string]bool
-	faults []string
+	tokens   []*token
+	byID     map[apitoken.ID]*token
+	events   map[string]bool
+	settings int64 // their version
+	faults   []string
 
-	ops    []*operation // under way, the innermost last
-	serial int          // for keys and names that are used once
-	tally  map[string]int
+	ops     []*operation                  // under way, the innermost last
+	disturb func(apitokentest.Call) error // what goes wrong with the outermost
+	serial  int                           // for keys and names that are used once
+	tally   map[string]int
+
+	dice    *dice    // of machines side by side; nil = there is only this one
+	rolls   uint64   // of the dice
+	calls   []string // of the store, in the action under way
+	changed bool     // a call since the last check was one that writes
+	answers []answer // likewise
+	told    int      // notifications looked at
 }
 
 // owner is a user as the directory has it.
@@ -118,9 +128,9 @@ type operation struct {
 	writes     int
 }
 
-func newMachine(ctx context.Context, tally map[string]int) *machine {
+func newMachine(ctx context.Context, name string, store apitoken.Store, tally map[string]int) *machine {
 	m := &machine{
-		ctx: ctx, time: apitokentest.Start, notifier: new(apitokentest.Notifier), tally: tally,
+		name: name, ctx: ctx, kept: store, time: apitokentest.Start, notifier: new(apitokentest.Notifier), tally: tally,
 		byID: make(map[apitoken.ID]*token), events: make(map[string]bool),
 		owners: map[string]*owner{"ann": {roles: []string{"administrator", "super_admin"}}, "bob": {roles: []string{"analyst", "group_admin"}}},
 		agents: map[string]string{"bot": agentInactive, "rob": agentActive},
@@ -132,8 +142,8 @@ func newMachine(ctx context.Context, tally map[string]int) *machine {
 	}
 	m.tellAgents()
 	m.license(sets[0])
-	m.memory = memstore.New()
-	m.store = apitokentest.NewFaultStore(&ledger{m.memory, m})
+	m.store = apitokentest.NewFaultStore(&ledger{store, m})
+	m.store.On(m.around)
 	m.options = apitoken.Options{
 		Prefix: "acme", Catalog: catalog, Kinds: kinds, DefaultKind: "plain", UsageInterval: interval, ClockSkew: skew,
 		Owners: m.directory.owners, Agents: m.directory.agents, Entitlements: m.directory.entitlements,
@@ -204,27 +214,27 @@ type plan struct {
 var outages = []string{"owners", "agents", "entitlements"}
 
 // draw chooses a plan. Most calls go undisturbed.
-func (m *machine) draw(t *rapid.T) plan {
+func (m *machine) draw(t *choices) plan {
 	if len(m.ops) > 0 {
 		return plan{}
 	}
-	p := plan{what: rapid.SampledFrom([]string{"", "", "", "", "", "", "fail", "lose", "down", "during", "during", "look-up"}).Draw(t, "plan")}
+	p := plan{what: draw(t, rapid.SampledFrom([]string{"", "", "", "", "", "", "fail", "lose", "down", "during", "during", "look-up"}), "plan")}
 	switch p.what {
 	case "fail", "lose":
-		p.call = rapid.IntRange(1, 5).Draw(t, "call")
+		p.call = draw(t, rapid.IntRange(1, 5), "call")
 	case "look-up":
-		p.what = rapid.SampledFrom(outages).Draw(t, "part")
+		p.what = draw(t, rapid.SampledFrom(outages), "part")
 	case "during":
-		p.call = rapid.IntRange(1, 4).Draw(t, "call")
-		inner := rapid.SampledFrom(inners()).Draw(t, "inner")
+		p.call = draw(t, rapid.IntRange(1, 4), "call")
+		inner := draw(t, rapid.SampledFrom(inners()), "inner")
 		p.inner = func() { inner(m, t) }
 	}
 	return p
 }
 
 // inners are the calls that may come in the middle of another one.
-func inners() []func(*machine, *rapid.T) {
-	return []func(*machine, *rapid.T){
+func inners() []func(*machine, *choices) {
+	return []func(*machine, *choices){
 		(*machine).verify, (*machine).verify, (*machine).flush, (*machine).flush, (*machine).sweep, (*machine).disable, (*machine).enable,
 		(*machine).revoke, (*machine).delete, (*machine).rotate, (*machine).edit, (*machine).extend, (*machine).agentChange, (*machine).ownerChange,
 	}
@@ -232,12 +242,12 @@ func inners() []func(*machine, *rapid.T) {
 
 // run makes one call with what goes wrong during it, and holds its outcome to
 // what every call promises.
-func (m *machine) run(t *rapid.T, o *operation, p plan, call func(s *apitoken.Service) error) error {
+func (m *machine) run(t *choices, o *operation, p plan, call func(s *apitoken.Service) (any, error)) error {
 	o.now = m.now(o.node)
 	m.ops = append(m.ops, o)
 	outer, calls := len(m.ops) == 1, 0
 	if outer && p.what != "" {
-		m.store.On(func(c apitokentest.Call) error {
+		m.disturb = func(c apitokentest.Call) error {
 			if len(m.ops) > 1 {
 				return nil
 			}
@@ -253,22 +263,23 @@ func (m *machine) run(t *rapid.T, o *operation, p plan, call func(s *apitoken.Se
 				p.inner()
 			}
 			return nil
-		})
+		}
 		m.outage(p.what, apitokentest.ErrFault)
 	}
-	err := call(m.services[o.node])
+	v, err := call(m.services[o.node])
 	m.ops = m.ops[:len(m.ops)-1]
 	if outer {
-		m.store.On(nil)
+		m.disturb = nil
 		m.outage(p.what, nil)
 	}
+	m.answer(o.name, v, err)
 	if err == nil {
 		m.tally[o.name]++
 		return nil
 	}
 	m.tally[o.name+", refused"]++
 	family := familyOf(t, err)
-	many := o.name == "agent change" || o.name == "owner change" || o.name == "verify" // several writes, or one that does not change the answer
+	many := o.name == "agent change" || o.name == "owner change" || o.name == "bulk" || o.name == "verify" // several writes, or one that does not change the answer
 	if !many && family != apitoken.ErrUnavailable && o.writes > 0 {
 		t.Fatalf("%s answered %v and wrote", o.name, err)
 	}
@@ -279,6 +290,23 @@ func (m *machine) run(t *rapid.T, o *operation, p plan, call func(s *apitoken.Se
 		t.Fatalf("%s wrote to a store that was down", o.name)
 	}
 	return err
+}
+
+// reads are the calls that change nothing.
+var reads = []string{"Get", "GetByAlias", "Record", "List", "Counts", "Due", "Events", "Settings", "Stats"}
+
+// around is called before and after each call of the store.
+func (m *machine) around(c apitokentest.Call) error {
+	if c.Done {
+		m.roll() // whatever the store drew itself
+	} else {
+		m.calls = append(m.calls, c.Method)
+		m.changed = m.changed || !slices.Contains(reads, c.Method)
+	}
+	if m.disturb == nil {
+		return nil
+	}
+	return m.disturb(c)
 }
 
 func (m *machine) outage(part string, err error) {
@@ -310,16 +338,32 @@ func familyOf(t require.TestingT, err error) (family error) {
 	return family
 }
 
-// check holds the whole store to the model.
-func (m *machine) check(t *rapid.T) {
+// check holds the whole store to the model. Beside others it only does so when the
+// store was written to: reading all of a database takes long.
+func (m *machine) check(t *choices) {
+	m.tally["steps"]++
 	m.latest = later(m.latest, m.time)
+	if m.dice == nil {
+		m.checkAll(t, m.stored(t))
+		return
+	}
+	if m.changed {
+		m.changed = false
+		stored := m.stored(t)
+		m.checkAll(t, stored)
+		m.lookInside(stored)
+	}
+	m.look(t)
+}
+
+func (m *machine) checkAll(t *choices, stored map[apitoken.ID]*apitoken.Record) {
 	for _, k := range m.tokens {
-		rec, err := m.memory.Record(m.ctx, k.id)
+		rec, ok := stored[k.id]
 		if k.gone {
-			require.ErrorIs(t, err, apitoken.ErrNotFound, "P3: %s is back", k)
+			require.False(t, ok, "P3: %s is back", k)
 			continue
 		}
-		require.NoError(t, err, "%s is gone", k)
+		require.True(t, ok, "%s is gone", k)
 		m.matches(k, rec)
 		if last := rec.Token.Usage.LastUsed; !last.Equal(k.recorded) {
 			m.broken("P13: the store says that %s was last used %s, not %s", k, last, k.recorded)
@@ -328,4 +372,22 @@ func (m *machine) check(t *rapid.T) {
 	if len(m.faults) > 0 {
 		t.Fatalf("%s", m.faults[0])
 	}
+}
+
+// stored returns the tokens in the store that the model knows.
+func (m *machine) stored(t *choices) map[apitoken.ID]*apitoken.Record {
+	read := m.kept.Get
+	if shared, ok := m.kept.(apitoken.Records); ok {
+		read = shared.Record
+	}
+	out := make(map[apitoken.ID]*apitoken.Record)
+	for _, k := range m.tokens {
+		rec, err := read(m.ctx, k.id)
+		if err != nil {
+			require.ErrorIs(t, err, apitoken.ErrNotFound)
+			continue
+		}
+		out[k.id] = rec
+	}
+	return out
 }

@@ -10,6 +10,8 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/internal/integration/servers"
+	"github.com/tokenry/apitoken/memstore"
 )
 
 // Runs and steps of each, unless flags or RAPID_CHECKS and RAPID_STEPS say
@@ -28,41 +30,56 @@ func TestMain(m *testing.M) {
 			}
 		}
 	}
-	os.Exit(m.Run())
+	servers.Main(m)
 }
 
 // P3, P13, P21, P22.
 func TestModel(t *testing.T) {
-	tally, steps := make(map[string]int), 0
-	rapid.Check(t, func(rt *rapid.T) {
-		m := newMachine(t.Context(), tally)
-		m.first(rt)
-		actions := m.actions()
-		check := actions[""]
-		actions[""] = func(rt *rapid.T) {
-			steps++
-			check(rt)
-		}
-		rt.Repeat(actions)
-		m.settle(rt)
-	})
-	t.Logf("%d steps: %v", steps, tally)
-	for _, name := range []string{"issue", "verify, let in", "edit", "extend", "disable", "enable", "rotate", "revoke", "delete", "leak", "owner change", "agent change"} {
+	tally := make(map[string]int)
+	rapid.Check(t, func(rt *rapid.T) { play(rt, newMachine(t.Context(), "", memstore.New(), tally)) })
+	t.Logf("%v", tally)
+	for _, name := range []string{
+		"issue", "verify, let in", "edit", "extend", "disable", "enable", "rotate", "revoke", "delete", "leak", "bulk", "owner change", "agent change", "origins",
+	} {
 		require.NotZero(t, tally[name], "nothing of the kind %q ever succeeded: the model would hold of nothing", name)
 	}
 }
 
+// play lets the same happen to all machines, and requires the same answers.
+func play(rt *rapid.T, machines ...*machine) {
+	each := func(do func(*machine, *choices)) func(*rapid.T) {
+		return func(rt *rapid.T) {
+			t := &choices{T: rt}
+			for _, m := range machines {
+				t.turn(m)
+				m.begin()
+				do(m, t)
+				if m != machines[0] {
+					t.same()
+				}
+			}
+		}
+	}
+	all := map[string]func(*rapid.T){"": each((*machine).check)}
+	for name, do := range actions {
+		all[name] = each(do)
+	}
+	each((*machine).first)(rt)
+	rt.Repeat(all)
+	each((*machine).settle)(rt)
+}
+
 // settle lets everything recover, and requires that what was due is done, and
 // that each event was delivered.
-func (m *machine) settle(t *rapid.T) {
+func (m *machine) settle(t *choices) {
 	for i := range nodes {
-		m.run(t, &operation{name: "flush", node: i}, plan{}, func(s *apitoken.Service) error { return s.Flush(m.ctx) })
+		m.run(t, &operation{name: "flush", node: i}, plan{}, func(s *apitoken.Service) (any, error) { return nil, s.Flush(m.ctx) })
 	}
 	for i := range nodes {
-		m.run(t, &operation{name: "sweep", node: i}, plan{}, func(s *apitoken.Service) error {
+		m.run(t, &operation{name: "sweep", node: i}, plan{}, func(s *apitoken.Service) (any, error) {
 			swept, err := s.Sweep(m.ctx)
 			require.Zero(t, swept.Failed)
-			return err
+			return swept, err
 		})
 	}
 	m.check(t)
@@ -84,9 +101,8 @@ func (m *machine) settle(t *rapid.T) {
 	m.time = m.latest // leases and retries were set by this clock
 	for range 12 {    // as often as a delivery is tried, and the leases of calls that lost their answer end
 		m.time = m.time.Add(12 * time.Hour)
-		m.run(t, &operation{name: "deliver"}, plan{}, func(s *apitoken.Service) error {
-			_, err := s.Deliver(m.ctx)
-			return err
+		m.run(t, &operation{name: "deliver"}, plan{}, func(s *apitoken.Service) (any, error) {
+			return s.Deliver(m.ctx)
 		})
 	}
 	told := make(map[string]bool)
@@ -94,18 +110,26 @@ func (m *machine) settle(t *rapid.T) {
 		told[n.Event.ID] = true
 		require.True(t, m.events[n.Event.ID], "P22: %s was delivered, and was never written", n.Event.ID)
 	}
-	stats, err := m.memory.Stats(m.ctx, m.time)
+	stats, err := m.kept.Stats(m.ctx, m.time)
 	require.NoError(t, err)
 	require.Zero(t, stats.Outbox)
 	require.LessOrEqual(t, len(m.events)-len(told), stats.Aside, "P22: events were not delivered")
 	m.history(t)
+	if m.dice != nil {
+		m.check(t) // what was delivered
+		m.lookAtAll()
+	}
 }
 
 // history requires that the history the store shows is what was written.
-func (m *machine) history(t *rapid.T) {
+func (m *machine) history(t *choices) {
 	n := 0
+	ids := []apitoken.ID{""} // the settings
 	for _, k := range m.tokens {
-		events, err := m.memory.Events(m.ctx, tenant, k.id, "", 10_000)
+		ids = append(ids, k.id)
+	}
+	for _, id := range ids {
+		events, err := m.kept.Events(m.ctx, tenant, id, "", 10_000)
 		require.NoError(t, err)
 		n += len(events)
 		for _, e := range events {

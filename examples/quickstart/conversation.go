@@ -1,34 +1,42 @@
 package main
 
 import (
+	"crypto/rand"
 	"errors"
 	"time"
 
 	"github.com/tokenry/apitoken"
 )
 
+// keepsakes are the tokens that are asked about once more after a restart.
+type keepsakes struct {
+	reader, admin, node string
+	readerID, nodeID    string
+}
+
 // hold has the conversation. The first tokens are issued by the host itself, as
 // its console does for people who have signed in.
-func (c *conversation) hold(tokens apitoken.Issuer) error {
+func (c *conversation) hold(tokens apitoken.Issuer) (keepsakes, error) {
 	var failed error
-	issue := func(user, tenant string, req apitoken.IssueRequest) string {
+	issue := func(user, tenant string, req apitoken.IssueRequest) (value, id string) {
 		issued, err := tokens.Issue(c.ctx, apitoken.Actor{ID: user, Tenant: tenant}, req)
 		failed = errors.Join(failed, err)
-		return issued.Secret.Reveal()
+		return issued.Secret.Reveal(), string(issued.Token.ID)
 	}
 	hour := apitoken.ExpiresIn(time.Hour)
-	reader := issue("alice", "acme", apitoken.IssueRequest{Kind: "shared", Name: "dashboard", Permissions: []string{"devices:view"}})
-	analyst := issue("bob", "acme", apitoken.IssueRequest{Name: "reports", Expiry: apitoken.ExpiresAfter(apitoken.Period{Days: 30})})
-	admin := issue("alice", "acme", apitoken.IssueRequest{Name: "terminal", Expiry: hour})
-	stranger := issue("greta", "globex", apitoken.IssueRequest{Name: "terminal", Expiry: hour})
+	reader, readerID := issue("alice", "acme", apitoken.IssueRequest{Kind: "shared", Name: "dashboard", Permissions: []string{"devices:view"}})
+	analyst, _ := issue("bob", "acme", apitoken.IssueRequest{Name: "reports", Expiry: apitoken.ExpiresAfter(apitoken.Period{Days: 30})})
+	admin, _ := issue("alice", "acme", apitoken.IssueRequest{Name: "terminal", Expiry: hour})
+	stranger, _ := issue("greta", "globex", apitoken.IssueRequest{Name: "terminal", Expiry: hour})
 	if failed != nil {
-		return failed
+		return keepsakes{}, failed
 	}
 	c.devices(reader, analyst, admin, stranger)
 	id, value := c.issuing(admin, analyst)
+	node, nodeID := c.deploying(admin)
 	value = c.changing(admin, stranger, id, value)
-	c.ending(admin, id, value)
-	return nil
+	c.ending(admin, id, value, nodeID)
+	return keepsakes{reader: reader, readerID: readerID, admin: admin, node: node, nodeID: nodeID}, nil
 }
 
 // devices is what the API is for: reading, writing, and being refused.
@@ -66,7 +74,7 @@ func (c *conversation) issuing(admin, analyst string) (id, value string) {
 	c.ask(exchange{says: "A misspelt field is not taken for one that was left out.",
 		request: "POST /v1/tokens", as: admin, body: `{"kind":"shared","name":"backup","permisions":[]}`, status: 422, reason: "invalid", has: []string{"permisions"}})
 	backup := exchange{says: "Issue a shared token. This answer is the only one with its secret.",
-		request: "POST /v1/tokens", as: admin, retry: "backup-1", body: `{"kind":"shared","name":"backup","permissions":["devices:manage"]}`,
+		request: "POST /v1/tokens", as: admin, retry: rand.Text(), body: `{"kind":"shared","name":"backup","permissions":["devices:manage"]}`,
 		status: 201, has: []string{`"devices:manage"`, `"devices:view"`, `"acme_`}}
 	issued := c.ask(backup)
 	id, value = issued.Token.ID, issued.Secret
@@ -75,16 +83,20 @@ func (c *conversation) issuing(admin, analyst string) (id, value string) {
 	c.ask(backup)
 	c.ask(exchange{says: "Managing devices implies viewing them.",
 		request: "GET /v1/devices/laptop-7", as: value, status: 200, has: []string{`"locked":true`}})
+	return id, value
+}
 
+// deploying makes a token of another kind, and returns its value and ID.
+func (c *conversation) deploying(admin string) (value, id string) {
 	c.ask(exchange{says: "Only a node's token deploys; the refusal says so.",
 		request: "POST /v1/nodes", as: admin, status: 403, reason: "kind", has: []string{"use a node token"}})
 	node := c.ask(exchange{says: "Issue a node token: it gets the role deploy.",
-		request: "POST /v1/tokens", as: admin, body: `{"kind":"node","name":"edge"}`, status: 201, has: []string{`"acme_node_`, `"deploy"`}}).Secret
+		request: "POST /v1/tokens", as: admin, body: `{"kind":"node","name":"edge"}`, status: 201, has: []string{`"acme_node_`, `"deploy"`}})
 	c.ask(exchange{says: "It deploys.",
-		request: "POST /v1/nodes", as: node, status: 200, has: []string{`"starting"`}})
+		request: "POST /v1/nodes", as: node.Secret, status: 200, has: []string{`"starting"`}})
 	c.ask(exchange{says: "It does nothing else.",
-		request: "GET /v1/devices/laptop-7", as: node, status: 403, reason: "permission", has: []string{`"devices:view"`}})
-	return id, value
+		request: "GET /v1/devices/laptop-7", as: node.Secret, status: 403, reason: "permission", has: []string{`"devices:view"`}})
+	return node.Secret, node.Token.ID
 }
 
 // changing finds, edits, disables, enables and rotates the token, and returns
@@ -126,8 +138,8 @@ func (c *conversation) changing(admin, stranger, id, value string) string {
 	return fresh
 }
 
-// ending revokes and deletes the token.
-func (c *conversation) ending(admin, id, value string) {
+// ending revokes and deletes the token, and revokes the node's.
+func (c *conversation) ending(admin, id, value, nodeID string) {
 	at := "/v1/tokens/" + id
 	c.ask(exchange{says: "Revoke it.",
 		request: "POST " + at + "/revoke", as: admin, body: `{"reason":"leaked"}`, status: 204})
@@ -141,4 +153,18 @@ func (c *conversation) ending(admin, id, value string) {
 		request: "DELETE " + at, as: admin, status: 204})
 	c.ask(exchange{says: "Then there is nothing to find.",
 		request: "GET " + at, as: admin, status: 404, reason: "not_found"})
+	c.ask(exchange{says: "Revoke the node's token, too.",
+		request: "POST /v1/tokens/" + nodeID + "/revoke", as: admin, body: `{"reason":"the node was sold"}`, status: 204})
+}
+
+// afterRestart asks a server that has begun anew with what is in the database.
+func (c *conversation) afterRestart(kept keepsakes) {
+	c.ask(exchange{says: "The tokens that worked still do.",
+		request: "GET /v1/devices/laptop-7", as: kept.reader, status: 200, has: []string{`"laptop-7"`}})
+	c.ask(exchange{says: "Their uses were written when the server stopped.",
+		request: "GET /v1/tokens/" + kept.readerID, as: kept.admin, status: 200, has: []string{`"uses":5`}})
+	c.ask(exchange{says: "What was revoked is still refused,",
+		request: "POST /v1/nodes", as: kept.node, status: 401, reason: "unauthenticated"})
+	c.ask(exchange{says: "and the reason is still there.",
+		request: "GET /v1/tokens/" + kept.nodeID, as: kept.admin, status: 200, has: []string{`"revoked"`, `"the node was sold"`}})
 }

@@ -3,8 +3,14 @@
 //	go run ./examples/quickstart            # serve, and print tokens and curl lines
 //	go run ./examples/quickstart -selftest  # hold that conversation with itself
 //
-// It keeps tokens in memory; sqlstore keeps them in the host's own database. It
-// speaks plain HTTP and therefore listens on loopback addresses only: a bearer
+// It keeps tokens in a database, so that they work when it is started again:
+//
+//	-db quickstart.db                                  # SQLite, the default
+//	-db postgres://user:password@host:5432/database    # PostgreSQL
+//	-db mysql://user:password@host:3306/database       # MariaDB
+//	-db memory                                         # none: they end with the process
+//
+// It speaks plain HTTP and therefore listens on loopback addresses only: a bearer
 // token works for whoever reads it, so serve a real API over TLS.
 package main
 
@@ -18,11 +24,11 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 	"time"
 
 	"github.com/tokenry/apitoken"
-	"github.com/tokenry/apitoken/memstore"
 )
 
 func main() {
@@ -36,34 +42,65 @@ func main() {
 	}
 }
 
-func run(ctx context.Context, args []string, out io.Writer) error {
+func run(ctx context.Context, args []string, out io.Writer) (err error) {
 	flags := flag.NewFlagSet("quickstart", flag.ContinueOnError)
 	addr := flags.String("addr", "127.0.0.1:8080", "loopback `address` to listen on")
+	db := flags.String("db", "", "where tokens are kept: a `file`, a URL (postgres:// or mysql://), or memory (default quickstart.db, with -selftest a temporary file)")
 	test := flags.Bool("selftest", false, "check every answer over HTTP on a spare port, then exit")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
-	tokens, err := newTokens()
+	if *test {
+		if *db == "" {
+			dir, err := os.MkdirTemp("", "quickstart-")
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+			*db = filepath.Join(dir, "selftest.db")
+		}
+		return selfTest(ctx, place(*db), newServer, out)
+	}
+	if *db == "" {
+		*db = "quickstart.db"
+	}
+	s, err := newServer(ctx, place(*db))
 	if err != nil {
 		return err
 	}
-	handler := newAPI(tokens, newInventory())
-	if *test {
-		return selfTest(ctx, tokens, handler, out)
-	}
+	defer func() { err = errors.Join(err, s.close()) }()
 	listener, err := listen(ctx, *addr)
 	if err != nil {
 		return err
 	}
-	if err := welcome(ctx, tokens, "http://"+listener.Addr().String(), out); err != nil {
+	if err := welcome(ctx, s.tokens, "http://"+listener.Addr().String(), place(*db), out); err != nil {
 		return errors.Join(err, listener.Close())
 	}
-	return serve(ctx, listener, handler, tokens)
+	return s.serve(ctx, listener)
+}
+
+// server is the API with its tokens.
+type server struct {
+	tokens  *apitoken.Service
+	handler http.Handler
+	close   func() error // the store
+}
+
+func newServer(ctx context.Context, db place) (*server, error) {
+	store, end, err := db.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	tokens, err := newTokens(store)
+	if err != nil {
+		return nil, errors.Join(err, end())
+	}
+	return &server{tokens: tokens, handler: newAPI(tokens, newInventory()), close: end}, nil
 }
 
 // newTokens sets the engine up: three kinds of token, each with the rules of a
 // preset and what this server does differently.
-func newTokens() (*apitoken.Service, error) {
+func newTokens(store apitoken.Store) (*apitoken.Service, error) {
 	personal, shared, node := apitoken.PersonalPolicy(), apitoken.SharedPolicy(), apitoken.NodePolicy()
 	personal.Lifetime = apitoken.Lifetime{Default: apitoken.Period{Days: 90}, Max: apitoken.Period{Years: 1}}
 	shared.Lifetime = personal.Lifetime
@@ -72,7 +109,7 @@ func newTokens() (*apitoken.Service, error) {
 	shared.CreatePermission, node.CreatePermission = "tokens:manage", "tokens:manage"
 	personal.ManagePermission, shared.ManagePermission, node.ManagePermission = "tokens:manage", "tokens:manage", "tokens:manage"
 	node.Prefix = "acme_node"
-	return apitoken.New(memstore.New(), apitoken.Options{
+	return apitoken.New(store, apitoken.Options{
 		Prefix:      "acme",
 		Kinds:       map[apitoken.Kind]apitoken.Policy{"personal": personal, "shared": shared, "node": node},
 		DefaultKind: "personal",
@@ -103,12 +140,12 @@ func listen(ctx context.Context, addr string) (net.Listener, error) {
 
 // serve answers until ctx ends, then lets running requests finish. The engine
 // runs until after those, so that their uses are written too.
-func serve(ctx context.Context, listener net.Listener, handler http.Handler, tokens *apitoken.Service) error {
+func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	background, end := context.WithCancel(context.WithoutCancel(ctx))
 	ended := make(chan error, 1)
-	go func() { ended <- tokens.Run(background) }()
+	go func() { ended <- s.tokens.Run(background) }()
 
-	server := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute}
+	server := &http.Server{Handler: s.handler, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 15 * time.Second, IdleTimeout: time.Minute}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 
@@ -127,7 +164,7 @@ func serve(ctx context.Context, listener net.Listener, handler http.Handler, tok
 // welcome issues two tokens and prints what to do with them. Here the host
 // vouches for who asks, as its console does for a person who has signed in; the
 // secrets are shown because this terminal is their holder's.
-func welcome(ctx context.Context, tokens apitoken.Issuer, url string, out io.Writer) error {
+func welcome(ctx context.Context, tokens apitoken.Issuer, url string, db place, out io.Writer) error {
 	alice := apitoken.Actor{ID: "alice", Tenant: "acme"}
 	reader, err := tokens.Issue(ctx, alice, apitoken.IssueRequest{Kind: "shared", Name: "dashboard", Permissions: []string{"devices:view"}})
 	if err != nil {
@@ -138,11 +175,15 @@ func welcome(ctx context.Context, tokens apitoken.Issuer, url string, out io.Wri
 		return err
 	}
 	day := time.Now().UTC().AddDate(0, 0, 30).Format(time.DateOnly)
-	_, err = fmt.Fprintf(out, guide, url, reader.Secret.Reveal(), admin.Secret.Reveal(), reader.Token.ID, day)
+	kept := fmt.Sprintf("kept in %s: start it again, and they still work", db)
+	if db == memory {
+		kept = "kept in memory: they end with the process"
+	}
+	_, err = fmt.Fprintf(out, guide, url, reader.Secret.Reveal(), admin.Secret.Reveal(), reader.Token.ID, day, kept)
 	return err
 }
 
-const guide = `Listening on %[1]s until Ctrl-C.
+const guide = `Listening on %[1]s until Ctrl-C. Tokens are %[6]s.
 
 # A fresh token that may view devices, and one of an administrator, for an hour:
 TOKEN=%[2]s

@@ -10,29 +10,33 @@ import (
 	"regexp"
 	"strings"
 	"time"
-
-	"github.com/tokenry/apitoken"
 )
 
-// selfTest serves handler on a spare port, asks it what a newcomer would, and
-// returns an error unless every answer was right.
-func selfTest(ctx context.Context, tokens *apitoken.Service, handler http.Handler, out io.Writer) error {
-	listener, err := listen(ctx, "127.0.0.1:0")
-	if err != nil {
+// selfTest serves on a spare port, asks what a newcomer would, stops, starts again
+// from the same database, and returns an error unless every answer was right.
+func selfTest(ctx context.Context, db place, start func(context.Context, place) (*server, error), out io.Writer) error {
+	c := &conversation{ctx: ctx, out: out}
+	var kept keepsakes
+	err := c.with(start, db, func(s *server) (err error) {
+		kept, err = c.hold(s.tokens)
 		return err
-	}
-	serving, stop := context.WithCancel(ctx)
-	served := make(chan error, 1)
-	go func() { served <- serve(serving, listener, handler, tokens) }()
-
-	c := &conversation{ctx: ctx, url: "http://" + listener.Addr().String(), out: out}
-	err = c.hold(tokens)
-	c.client.CloseIdleConnections()
-	stop()
-	fmt.Fprintln(c.out)
-	if err := errors.Join(err, <-served); err != nil {
+	})
+	switch {
+	case err != nil:
 		return err
+	case db == memory:
+		fmt.Fprintln(out, "\nThe tokens are in memory and end here: -db file keeps them.")
+	default:
+		fmt.Fprintln(out, "\nThe server is stopped and started again.")
+		err = c.with(start, db, func(*server) error {
+			c.afterRestart(kept)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
 	}
+	fmt.Fprintln(out)
 	if c.wrong > 0 {
 		return fmt.Errorf("%d of %d answers were wrong", c.wrong, c.asked)
 	}
@@ -43,10 +47,30 @@ func selfTest(ctx context.Context, tokens *apitoken.Service, handler http.Handle
 // conversation asks, prints and judges.
 type conversation struct {
 	ctx          context.Context
-	url          string
+	url          string // of the server that runs
 	client       http.Client
 	out          io.Writer
 	asked, wrong int
+}
+
+// with talks to a server that is started for it and stopped afterwards.
+func (c *conversation) with(start func(context.Context, place) (*server, error), db place, talk func(*server) error) error {
+	s, err := start(c.ctx, db)
+	if err != nil {
+		return err
+	}
+	listener, err := listen(c.ctx, "127.0.0.1:0")
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	serving, stop := context.WithCancel(c.ctx)
+	served := make(chan error, 1)
+	go func() { served <- s.serve(serving, listener) }()
+	c.url = "http://" + listener.Addr().String()
+	err = talk(s)
+	c.client.CloseIdleConnections()
+	stop()
+	return errors.Join(err, <-served, s.close())
 }
 
 // exchange is one request and what its answer must be.

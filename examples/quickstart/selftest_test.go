@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"sync/atomic"
@@ -14,10 +16,26 @@ import (
 
 func TestSelfTestPasses(t *testing.T) {
 	t.Parallel()
-	var out strings.Builder
-	require.NoError(t, run(t.Context(), []string{"-selftest"}, &out), "%s", &out)
-	require.Contains(t, out.String(), "answers were right")
-	require.NotRegexp(t, regexp.MustCompile(`[0-9A-Za-z]{40}`), out.String(), "a secret is printed")
+	file := filepath.Join(t.TempDir(), "tokens.db")
+	for _, c := range []struct {
+		name     string
+		args     []string
+		restarts bool
+	}{
+		{"by default", nil, true},
+		{"in memory", []string{"-db", "memory"}, false},
+		{"in a file", []string{"-db", file}, true},
+		{"in a file with tokens", []string{"-db", file}, true}, // after the one before
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var out strings.Builder
+			require.NoError(t, run(t.Context(), append([]string{"-selftest"}, c.args...), &out), "%s", &out)
+			require.Contains(t, out.String(), "answers were right")
+			require.Equal(t, c.restarts, strings.Contains(out.String(), "started again"))
+			require.NotRegexp(t, regexp.MustCompile(`[0-9A-Za-z]{40}`), out.String(), "a secret is printed")
+		})
+	}
+	require.FileExists(t, file)
 }
 
 // spoiler is a server that gives one wrong answer, the one numbered at.
@@ -25,7 +43,7 @@ type spoiler struct {
 	http.Handler
 	at    int64
 	spoil func(*httptest.ResponseRecorder)
-	asked atomic.Int64
+	asked *atomic.Int64
 }
 
 func (s *spoiler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -40,16 +58,24 @@ func (s *spoiler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func TestSelfTestNoticesEachWrongAnswer(t *testing.T) {
 	t.Parallel()
-	try := func(t *testing.T, at int64, spoil func(*httptest.ResponseRecorder)) (int64, error) {
-		tokens, err := newTokens()
-		require.NoError(t, err)
-		server := &spoiler{Handler: newAPI(tokens, newInventory()), at: at, spoil: spoil}
-		err = selfTest(t.Context(), tokens, server, io.Discard)
-		return server.asked.Load(), err
+	try := func(t *testing.T, db place, at int64, spoil func(*httptest.ResponseRecorder)) (int64, error) {
+		var asked atomic.Int64
+		err := selfTest(t.Context(), db, func(ctx context.Context, db place) (*server, error) {
+			s, err := newServer(ctx, db)
+			if err == nil {
+				s.handler = &spoiler{s.handler, at, spoil, &asked}
+			}
+			return s, err
+		}, io.Discard)
+		return asked.Load(), err
 	}
-	steps, err := try(t, 0, nil)
+	file := func(t *testing.T) place { return place(filepath.Join(t.TempDir(), "tokens.db")) }
+	before, err := try(t, memory, 0, nil)
 	require.NoError(t, err)
-	require.Greater(t, steps, int64(30))
+	require.Greater(t, before, int64(30))
+	steps, err := try(t, file(t), 0, nil)
+	require.NoError(t, err)
+	require.Greater(t, steps, before, "nothing is asked after the restart")
 
 	for _, c := range []struct {
 		name  string
@@ -68,11 +94,28 @@ func TestSelfTestNoticesEachWrongAnswer(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			for at := range steps {
-				_, err := try(t, at+1, c.spoil)
+				db := memory
+				if at >= before {
+					db = file(t)
+				}
+				_, err := try(t, db, at+1, c.spoil)
 				require.ErrorContains(t, err, "wrong", "answer %d", at+1)
 			}
 		})
 	}
+}
+
+// Here the restart begins with an empty database.
+func TestSelfTestNoticesForgottenTokens(t *testing.T) {
+	t.Parallel()
+	dir, starts := t.TempDir(), 0
+	var out strings.Builder
+	err := selfTest(t.Context(), "tokens.db", func(ctx context.Context, db place) (*server, error) {
+		starts++
+		return newServer(ctx, place(filepath.Join(dir, strings.Repeat("x", starts)+string(db))))
+	}, &out)
+	require.ErrorContains(t, err, "3 of 44 answers", "%s", &out)
+	require.Equal(t, 2, starts)
 }
 
 func TestListensOnLoopbackOnly(t *testing.T) {

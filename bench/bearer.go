@@ -16,7 +16,6 @@ import (
 // interface.
 type bed struct {
 	verifier apitoken.Verifier
-	store    *memstore.Store
 	tokens   []string
 	ids      []apitoken.ID
 	need     apitoken.Requirement
@@ -42,10 +41,41 @@ var (
 	client = netip.MustParseAddr("203.0.113.77")
 )
 
-// newBed issues n tokens of the sliding kind, each with an owner of its own
-// whose live permissions cut it.
+// newBed issues n tokens of the sliding kind in memory, each with an owner of its
+// own whose live permissions cut it.
 func newBed(tb testing.TB, n int, networks ...string) *bed {
-	ctx := context.Background()
+	bed, err := newBedOn(memstore.New(), n, networks...)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return bed
+}
+
+func newBedOn(store apitoken.Store, n int, networks ...string) (*bed, error) {
+	opts, need, err := options(n)
+	if err != nil {
+		return nil, err
+	}
+	service, err := apitoken.New(store, opts)
+	if err != nil {
+		return nil, err
+	}
+	bed := &bed{verifier: service, need: need}
+	for i := range n {
+		issued, err := service.Issue(context.Background(), apitoken.Actor{ID: user(i), Tenant: "acme-inc"},
+			apitoken.IssueRequest{Name: "ci", Networks: networks})
+		if err != nil {
+			return nil, err
+		}
+		bed.tokens = append(bed.tokens, issued.Secret.Reveal())
+		bed.ids = append(bed.ids, issued.Token.ID)
+	}
+	return bed, nil
+}
+
+// options are those of a Service for the tokens of n users, with what its requests
+// need.
+func options(n int) (apitoken.Options, apitoken.Requirement, error) {
 	var permissions []apitoken.Permission
 	for i := range 40 {
 		view, manage := fmt.Sprintf("area%d:view", i), fmt.Sprintf("area%d:manage", i)
@@ -56,7 +86,7 @@ func newBed(tb testing.TB, n int, networks ...string) *bed {
 	catalog := apitoken.MustCatalog(permissions, nil)
 	granted, err := catalog.Set(scopes()...)
 	if err != nil {
-		tb.Fatal(err)
+		return apitoken.Options{}, apitoken.Requirement{}, err
 	}
 	policy := apitoken.SlidingPolicy()
 	policy.CreatorRoles = nil
@@ -67,31 +97,22 @@ func newBed(tb testing.TB, n int, networks ...string) *bed {
 	}
 	people := make(owners, n)
 	for i := range n {
-		people[fmt.Sprintf("user-%d", i)] = roles[i%len(roles)]
+		people[user(i)] = roles[i%len(roles)]
 	}
-	store := memstore.New()
-	service, err := apitoken.New(store, apitoken.Options{
+	return apitoken.Options{
 		Prefix:         "acme",
 		Kinds:          map[apitoken.Kind]apitoken.Policy{"sliding": policy},
 		Catalog:        catalog,
 		Owners:         people,
 		Limits:         map[string]apitoken.Limit{"api": {Quota: 1e9, Window: time.Second}},
 		MaxPendingUses: 2 * n,
-	})
-	if err != nil {
-		tb.Fatal(err)
-	}
-	bed := &bed{verifier: service, store: store, need: catalog.MustRequire("area5:view")}
-	for i := range n {
-		issued, err := service.Issue(ctx, apitoken.Actor{ID: fmt.Sprintf("user-%d", i), Tenant: "acme-inc"},
-			apitoken.IssueRequest{Name: "ci", Networks: networks})
-		if err != nil {
-			tb.Fatal(err)
-		}
-		bed.tokens = append(bed.tokens, issued.Secret.Reveal())
-		bed.ids = append(bed.ids, issued.Token.ID)
-	}
-	return bed
+	}, catalog.MustRequire("area5:view"), nil
+}
+
+func user(i int) string { return fmt.Sprintf("user-%d", i) }
+
+func (bed *bed) request() apitoken.VerifyRequest {
+	return apitoken.VerifyRequest{Address: client, Need: bed.need}
 }
 
 // run verifies the tokens in turn.
@@ -118,7 +139,7 @@ func (bed *bed) run(b *testing.B, req apitoken.VerifyRequest) {
 
 func verify(b *testing.B) {
 	bed := newBed(b, Tokens)
-	bed.run(b, apitoken.VerifyRequest{Address: client, Need: bed.need})
+	bed.run(b, bed.request())
 }
 
 func verifyLimited(b *testing.B) {

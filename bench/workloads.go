@@ -1,5 +1,10 @@
 package bench
 
+import (
+	"slices"
+	"time"
+)
+
 // The workloads.
 var (
 	Prim            = Workload{Name: "prim", Run: prim}
@@ -24,11 +29,46 @@ var (
 	Collect         = Workload{Name: "garbage collection beside a million", Run: collect}
 )
 
+// sqlWorkloads are those of one database.
+type sqlWorkloads struct {
+	LookUp, Row, NarrowRow Workload
+	Verify, Cached         Workload
+	Recorded, Unrecorded   Workload
+	Touch, TouchSingly     Workload
+}
+
+func workloadsOn(e *engine) sqlWorkloads {
+	w := sqlWorkloads{
+		LookUp:      e.on("look-up", lookUpToken),
+		Row:         e.on("prepared QueryRow, all columns", queryRow),
+		NarrowRow:   e.on("prepared QueryRow, seven columns", queryNarrowRow),
+		Verify:      e.on("verify", verifyOn),
+		Cached:      e.on("verify from the cache", verifyCached),
+		Recorded:    e.on("verify, uses written each second", verifyAndWrite),
+		Unrecorded:  e.on("verify, uses not recorded", verifyUnrecorded),
+		Touch:       e.on("500 uses, one statement", touch),
+		TouchSingly: e.on("500 uses, a prepared statement each", touchSingly),
+	}
+	w.Recorded.Time, w.Unrecorded.Time = 2*time.Second, 2*time.Second
+	return w
+}
+
+func (w *sqlWorkloads) all() []Workload {
+	return []Workload{w.LookUp, w.Row, w.NarrowRow, w.Verify, w.Cached, w.Recorded, w.Unrecorded, w.Touch, w.TouchSingly}
+}
+
+// The workloads on databases.
+var (
+	OnSQLite     = workloadsOn(onSQLite)
+	OnPostgreSQL = workloadsOn(onPostgres)
+	OnMariaDB    = workloadsOn(onMariaDB)
+)
+
 // Workloads are all there are.
-var Workloads = []Workload{
+var Workloads = slices.Concat([]Workload{
 	Prim, PrimOnOne, PrimOnTwo, HandRolled, JWT, Fosite,
 	Verify, VerifyLimited, VerifyOnOne, VerifyOnTwo,
 	RefuseDamaged, RefuseMalformed, RefuseLong,
 	ValueMiddleware, Middleware, MiddlewareAlone,
 	BareLookUp, WarmLookUp, ColdLookUp, Collect,
-}
+}, OnSQLite.all(), OnPostgreSQL.all(), OnMariaDB.all())

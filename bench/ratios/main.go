@@ -1,7 +1,7 @@
 // Command ratios runs the workloads of package bench in turns and prints how
 // they compare, beside what docs/promises.md promises:
 //
-//	go run ./bench/ratios [-rounds 9] [-time 100ms] [-run regexp]
+//	go run ./bench/ratios [-rounds 9] [-time 100ms] [-run regexp] [-databases]
 //
 // Each round runs every workload once, so that a machine that is busy for a
 // while slows both sides of a ratio; the table has the median over the rounds,
@@ -11,6 +11,7 @@
 package main
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -33,17 +34,15 @@ func main() {
 	rounds := flag.Int("rounds", 9, "how often each workload runs")
 	slice := flag.Duration("time", 100*time.Millisecond, "how long it runs each time")
 	run := flag.String("run", "", "only promises whose name matches")
+	databases := flag.Bool("databases", false, "also promises on PostgreSQL and MariaDB")
 	flag.Parse()
-	if err := flag.Set("test.benchtime", slice.String()); err != nil {
-		fatal(err)
-	}
 	only, err := regexp.Compile(*run)
 	if err != nil {
 		fatal(err)
 	}
 	var promises []bench.Promise
 	for _, p := range bench.Promises {
-		if only.MatchString(p.Name) {
+		if only.MatchString(p.Name) && (*databases || !p.Of.OnServer()) {
 			promises = append(promises, p)
 		}
 	}
@@ -51,21 +50,25 @@ func main() {
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), *rounds, *slice)
 	results := make(map[string][]testing.BenchmarkResult)
 	for _, crowded := range []bool{false, true} {
-		measure(slices.DeleteFunc(slices.Clone(promises), func(p bench.Promise) bool { return p.Crowded != crowded }), *rounds, results)
+		measure(slices.DeleteFunc(slices.Clone(promises), func(p bench.Promise) bool { return p.Crowded != crowded }), *rounds, *slice, results)
 	}
-	if !report(promises, results) {
+	kept := report(promises, results)
+	if err := bench.Close(); err != nil {
+		fatal(err)
+	}
+	if !kept {
 		os.Exit(1)
 	}
 }
 
 func fatal(err error) {
-	fmt.Fprintln(os.Stderr, "ratios:", err)
+	fmt.Fprintln(os.Stderr, "ratios:", errors.Join(err, bench.Close()))
 	os.Exit(2)
 }
 
 // measure adds the results of each workload that a promise needs, one for each
 // round.
-func measure(promises []bench.Promise, rounds int, results map[string][]testing.BenchmarkResult) {
+func measure(promises []bench.Promise, rounds int, slice time.Duration, results map[string][]testing.BenchmarkResult) {
 	for round := range rounds {
 		fmt.Fprintf(os.Stderr, "round %d of %d\n", round+1, rounds)
 		done := make(map[string]bool)
@@ -75,14 +78,20 @@ func measure(promises []bench.Promise, rounds int, results map[string][]testing.
 					continue
 				}
 				done[w.Name] = true
-				results[w.Name] = append(results[w.Name], once(w))
+				results[w.Name] = append(results[w.Name], once(w, slice))
 			}
 		}
 	}
 }
 
-// once runs a workload on as many processors as it asks for.
-func once(w bench.Workload) testing.BenchmarkResult {
+// once runs a workload on as many processors as it asks for, and for as long.
+func once(w bench.Workload, slice time.Duration) testing.BenchmarkResult {
+	if err := w.Prepare(); err != nil {
+		fatal(fmt.Errorf("workload %q: %w", w.Name, err))
+	}
+	if err := flag.Set("test.benchtime", max(slice, w.Time).String()); err != nil {
+		fatal(err)
+	}
 	if w.Procs > 0 {
 		defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(w.Procs))
 	}
@@ -127,6 +136,9 @@ func report(promises []bench.Promise, results map[string][]testing.BenchmarkResu
 		bar := fmt.Sprintf("≤ %g", p.Bar)
 		if p.Faster {
 			bar = fmt.Sprintf("≥ %g", p.Bar)
+		}
+		if p.Bar == 0 {
+			bar, verdict = "-", "told"
 		}
 		fmt.Fprintf(out, "%s\t%.1f\t%s\t%s\t%.2f\t%.2f\t%s\t%d\t%s\t%s\n",
 			p.Name, median(nanos(of)), beside, besideNs, ratio, best, bar, allocs, allocBar, verdict)

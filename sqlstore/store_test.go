@@ -1,6 +1,7 @@
 package sqlstore_test
 
 import (
+	"context"
 	"database/sql"
 	"database/sql/driver"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"testing/synctest"
 
 	"github.com/stretchr/testify/require"
 
@@ -108,6 +110,58 @@ func TestSchemaOfNothing(t *testing.T) {
 	require.ErrorAs(t, s.Validate(t.Context()), &schema)
 	require.Zero(t, schema.Have)
 	require.NotZero(t, schema.Want)
+}
+
+// busy is SQLITE_BUSY as drivers give it.
+type busy struct{}
+
+func (busy) Error() string { return "database is locked" }
+func (busy) Code() int     { return 5 }
+
+// TestSchemaOfABusyFile: SQLite may be busy although it was told to wait, when
+// several processes open a new file at once.
+func TestSchemaOfABusyFile(t *testing.T) {
+	t.Parallel()
+	never := errors.New("nothing else was tried")
+	for _, test := range []struct {
+		name  string
+		times int // that the file is busy
+		ends  int // during which question the context ends, 0 = none
+		asked int
+		want  error
+	}{
+		{"free", 0, 0, 1, nil},
+		{"busy at first", 3, 0, 4, nil},
+		{"busy for long", 9, 0, 10, nil},
+		{"busy for good", 1000, 0, 10, busy{}},
+		{"until the context ends", 1000, 2, 2, context.Canceled},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s, _, f := open(t, sqlstore.SQLite, sqlstore.Options{})
+				ctx, cancel := context.WithCancel(t.Context())
+				defer cancel()
+				asked := 0
+				f.refusing(func(line string) error {
+					if line != "send SELECT" {
+						return never
+					}
+					if asked++; asked == test.ends {
+						cancel()
+					}
+					if asked <= test.times {
+						return busy{}
+					}
+					return nil
+				})
+				version, err := s.Version(ctx)
+				require.ErrorIs(t, err, test.want)
+				require.Zero(t, version)
+				require.Equal(t, test.asked, asked)
+			})
+		})
+	}
 }
 
 func TestPrepared(t *testing.T) {

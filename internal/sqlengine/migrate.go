@@ -123,14 +123,28 @@ func statementsUp(text string) []string {
 	return out
 }
 
-// Version returns the version of the schema, 0 = there is none.
+// Version returns the version of the schema, 0 = there is none. While others have the
+// database to themselves it asks again, a bounded number of times.
 func (e *Engine) Version(ctx context.Context) (int, error) {
+	version, err := e.version(ctx)
+	// SQLite does not wait, whatever busy_timeout says, where two connections at once
+	// change the journal to WAL: each would wait for the other.
+	for try := 1; try < maxMigrationTries && Contended(err); try++ {
+		if ended := pause(ctx, try); ended != nil {
+			return 0, e.outage("version", errors.Join(err, ended))
+		}
+		version, err = e.version(ctx)
+	}
+	return version, e.outage("version", err)
+}
+
+func (e *Engine) version(ctx context.Context) (int, error) {
 	var version int
 	_, err := e.first(ctx, e.db, &Statement{Text: e.text("SELECT COALESCE(MAX(version), 0) FROM {schema}")}, nil, (*count)(&version))
 	if noTable(err) {
 		return 0, nil
 	}
-	return version, e.outage("version", err)
+	return version, err
 }
 
 // Latest returns the version that this package works with.
@@ -199,7 +213,7 @@ func (e *Engine) migrateTo(ctx context.Context, m migration) error {
 			}
 		}
 		failed = e.apply(ctx, m)
-		have, err := e.Version(ctx)
+		have, err := e.version(ctx)
 		switch {
 		case err != nil:
 			failed = errors.Join(failed, err)

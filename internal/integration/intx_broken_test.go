@@ -259,6 +259,37 @@ var waiting = map[sqlstore.Dialect]string{
 		"WHERE x.trx_state = 'LOCK WAIT' AND p.db = DATABASE()",
 }
 
+// looking is held by whoever reads innodb_trx, for all databases of a server:
+// MariaDB shows what it showed last unless nobody has looked for 100 ms, so that
+// whoever looks again at once never sees a change.
+var looking sync.Mutex
+
+const lookEvery = 120 * time.Millisecond
+
+// awaitWaiter returns when a statement on this database waits for a lock.
+func (s *site) awaitWaiter() {
+	s.t.Helper()
+	ctx, stop := context.WithTimeout(s.ctx(), time.Minute)
+	defer stop()
+	for n := 0; n == 0; {
+		var err error
+		n, err = s.waiters(ctx)
+		require.NoError(s.t, err)
+	}
+}
+
+func (s *site) waiters(ctx context.Context) (int, error) {
+	if s.dialect == sqlstore.MariaDB {
+		looking.Lock()
+		defer looking.Unlock()
+		select {
+		case <-ctx.Done():
+		case <-time.After(lookEvery):
+		}
+	}
+	return s.db.count(ctx, waiting[s.dialect])
+}
+
 // inTxGivesUp: the context ends while a statement of the call waits for a lock,
 // and the connection with it.
 func inTxGivesUp(t *testing.T, s *site, ann apitoken.Actor) {
@@ -274,15 +305,7 @@ func inTxGivesUp(t *testing.T, s *site, ann apitoken.Actor) {
 	var err error
 	var wg sync.WaitGroup
 	wg.Go(func() { err = s.tokens.Revoke(tx.in(short), ann, there.Token.ID, "second") })
-	bounded, stop := context.WithTimeout(s.ctx(), time.Minute)
-	defer stop()
-	for {
-		n, err := s.db.count(bounded, waiting[s.dialect])
-		require.NoError(t, err)
-		if n > 0 {
-			break
-		}
-	}
+	s.awaitWaiter()
 	cancel()
 	wg.Wait()
 	require.ErrorIs(t, err, apitoken.ErrUnavailable)

@@ -5,4 +5,6 @@ var (
 	IsDERSignature    = isDERSignature
 )
 
-func (k PublicKey) VerifyES256(signed, signature []byte) bool { return k.verifyES256(signed, signature) }
+func (k PublicKey) VerifyES256(signed, signature []byte) bool {
+	return k.verifyES256(signed, signature)
+}

@@ -221,7 +221,8 @@ func (s *Service) activate(ctx context.Context, pw *powers, r *kindRules, c *Age
 		return Issued{}, s.alreadyIssued(ctx, all[i])
 	}
 	next := &change{s: s, now: s.instant(), actor: pw.actor, rules: r, known: true, reason: c.Reason}
-	if next.rec, err = s.draft(ctx, pw, r, req, next.now); err != nil {
+	var secret Secret
+	if next.rec, secret, err = s.draft(ctx, pw, r, req, next.now); err != nil {
 		return Issued{}, err
 	}
 	next.rec.IdempotencyKey = key
@@ -237,7 +238,6 @@ func (s *Service) activate(ctx context.Context, pw *powers, r *kindRules, c *Age
 		latest = old.rec // read again since, and guarded
 	}
 	next.rec.takeOver(latest)
-	secret := next.rec.newValue(r.prefix)
 	next.note(EventCreated, "")
 	next.seal(1)
 	if err := s.replace(ctx, next, old); err != nil {

@@ -50,7 +50,18 @@ var (
 	ErrAgentInactive  = child(ErrUnauthenticated, "agent_inactive", "the token's agent is not registered and active: activate the agent, it gets a new token")
 	ErrKindUnknown    = child(ErrUnauthenticated, "kind_unknown", "no policy is configured for the token's kind: add it to Options.Kinds")
 	ErrLegacyEnded    = child(ErrUnauthenticated, "legacy_ended", "the older ID and secret of this token no longer work: use its generated value")
-	ErrScheme         = child(ErrUnauthenticated, "scheme", "the token's kind does not accept this kind of credential")
+	ErrScheme         = child(ErrUnauthenticated, "scheme", "tokens of this kind are not used this way: see Policy.Schemes")
+)
+
+// Children of [ErrUnauthenticated] for signed requests.
+var (
+	ErrMalformedProof = child(ErrUnauthenticated, "malformed_proof", "the signed request is not formed as its scheme asks")
+	ErrAlgorithm      = child(ErrUnauthenticated, "algorithm", "the request is not signed with the token's algorithm")
+	ErrBadSignature   = child(ErrUnauthenticated, "bad_signature", "the signature is not of this request and the token's key")
+	ErrDERSignature   = child(ErrUnauthenticated, "der_signature", "the signature is written as ASN.1 DER: send r and s, 32 bytes each (IEEE P1363)")
+	ErrStale          = child(ErrUnauthenticated, "stale", "the request was signed too long ago or in the future, or has expired: check the client's clock and sign anew")
+	ErrBodyDigest     = child(ErrUnauthenticated, "body_digest", "the body is not the one that was signed")
+	ErrReplayed       = child(ErrUnauthenticated, "replayed", "this signed request was accepted before: sign each request anew")
 )
 
 // Children of [ErrForbidden].
@@ -264,7 +275,7 @@ func (e *AlreadyIssuedError) Reason() string { return "already_issued" }
 // own error, unless that one claims another family: an outage must not be taken
 // for a refusal.
 type OutageError struct {
-	Part string // "store", "owners", "agents", "admins", "entitlements", "limiter", "fallback", "slow hash", "rows"
+	Part string // "store", "owners", "agents", "admins", "entitlements", "limiter", "replay guard", "keyring", "body", "fallback", "slow hash", "rows"
 	Err  error
 }
 

@@ -28,7 +28,7 @@ func (s *Service) Explain(ctx context.Context, actor Actor, req ExplainRequest) 
 		return Explanation{}, err
 	}
 	v := &req.Verify
-	credential := v.Token != "" || v.LegacyID != "" || v.LegacySecret != ""
+	credential := v.Token != "" || v.LegacyID != "" || v.LegacySecret != "" || v.Proof != nil
 	if (req.ID != "") == credential {
 		return Explanation{}, fieldErr("id", "give either the ID of a token or a credential")
 	}
@@ -63,7 +63,11 @@ func (s *Service) Explain(ctx context.Context, actor Actor, req ExplainRequest) 
 		x.skip("credential", "explained by ID: no credential was presented")
 		x.skip("secret", "explained by ID: no credential was presented")
 	}
-	return s.explain(ctx, s.compile(rec), v, now, &x), nil
+	c, err := s.compile(ctx, rec)
+	if err != nil {
+		return Explanation{}, err
+	}
+	return s.explain(ctx, c, v, now, &x), nil
 }
 
 // explainUnread is for a credential that cannot be read at all.

@@ -107,7 +107,7 @@ func (l *MemoryLimiter) Buckets() int {
 
 // RecordUse counts a use as Verify does.
 func (s *Service) RecordUse(rec *Record, now time.Time, from netip.Addr) {
-	s.record(s.compile(rec), rec, now, from, false)
+	s.record(s.compileRules(rec), rec, now, from, false)
 }
 
 const (

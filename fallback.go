@@ -66,8 +66,9 @@ func (s *Service) fallBack(ctx context.Context, f *legacyFormat, key LegacyKey, 
 	case err != nil:
 		return err
 	case old == nil:
-		found.c, found.scheme = s.compile(in.rec), SchemeLegacy
-		return nil
+		found.c, err = s.compile(ctx, in.rec)
+		found.scheme = SchemeLegacy
+		return err
 	case old.Alias != alias:
 		return outage("fallback", &ImportError{Row: row.ID, Err: fieldErr("id", "was imported with another key")})
 	}

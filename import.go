@@ -208,7 +208,9 @@ func (s *Service) importRow(ctx context.Context, actor Actor, row ImportRow, ask
 			return Imported{}, err
 		}
 		if row.NewValue {
-			out.Secret = in.rec.newValue(in.rules.prefix)
+			if out.Secret, err = s.putValue(ctx, in.rec, in.rules.prefix, newValue{credential: CredentialBearer}); err != nil {
+				return Imported{}, err
+			}
 		}
 		old, err = s.adopt(ctx, in)
 		switch {

@@ -46,11 +46,10 @@ func (s *Service) Issue(ctx context.Context, actor Actor, req IssueRequest) (Iss
 		return Issued{}, err
 	}
 	now := s.instant()
-	rec, err := s.draft(ctx, &pw, rules, &req, now)
+	rec, secret, err := s.draft(ctx, &pw, rules, &req, now)
 	if err != nil {
 		return Issued{}, err
 	}
-	secret := rec.newValue(rules.prefix)
 	ch := &change{s: s, now: now, actor: actor, rules: rules, known: true, reason: req.Reason, rec: rec}
 	e := ch.event(EventCreated, "")
 	e.Version, e.ID = 1, eventID(string(rec.Token.ID), 1, 0)
@@ -97,20 +96,12 @@ func (s *Service) kindNames() []Kind {
 	return names
 }
 
-// newValue gives the record a new primary value and returns it.
-func (rec *Record) newValue(prefix string) Secret {
-	secret := randomBase62(secretLen)
-	sum := digestSecret(secret)
-	rec.Primary = Slot{Algorithm: algorithmSHA256, Prefix: prefix, Blob: sum[:]}
-	rec.Token.Hint = hintOf(prefix, rec.Token.ID)
-	return NewSecret(formatToken(prefix, rec.Token.ID, secret))
-}
-
-// draft makes the record that a request asks for, or says everything that is
-// wrong with it.
-func (s *Service) draft(ctx context.Context, pw *powers, r *kindRules, req *IssueRequest, now time.Time) (*Record, error) {
+// draft makes the record that a request asks for, with a value, or says everything
+// that is wrong with it.
+func (s *Service) draft(ctx context.Context, pw *powers, r *kindRules, req *IssueRequest, now time.Time) (*Record, Secret, error) {
 	var f faults
 	f.described(req)
+	value := f.wanted(req.PublicKey, req.Symmetric, "", r, s.opts.Keyring != nil)
 	f.checkLegacy(req.Legacy, r)
 	rec := &Record{Op: randomBase62(idLen), IdempotencyKey: req.IdempotencyKey}
 	t := &rec.Token
@@ -134,7 +125,7 @@ func (s *Service) draft(ctx context.Context, pw *powers, r *kindRules, req *Issu
 	}
 	t.Resources = Resources{All: true}
 	if err := s.assign(ctx, pw, r, req, t, &f); err != nil {
-		return nil, err
+		return nil, Secret{}, err
 	}
 	if pw.actor.resources != nil {
 		t.Resources = t.Resources.within(*pw.actor.resources)
@@ -144,14 +135,16 @@ func (s *Service) draft(ctx context.Context, pw *powers, r *kindRules, req *Issu
 		rec.Alias, rec.Legacy = req.Legacy.ID, Slot{Algorithm: algorithmSHA256, Blob: sum[:]}
 	}
 	if err := f.join(); err != nil {
-		return nil, err
+		return nil, Secret{}, err
 	}
 	if req.IdempotencyKey != "" {
 		rec.IssueSum = sumOf(pw.actor.ID, t.Kind, t.Owner, t.Agent, t.Name, t.Description, t.Metadata, req.Expiry.words(),
-			req.Role, req.Permissions, req.Permissions == nil, t.Networks, t.Origins, t.Share, rec.Alias, rec.Legacy.Blob)
+			req.Role, req.Permissions, req.Permissions == nil, t.Networks, t.Origins, t.Share, rec.Alias, rec.Legacy.Blob, value.key.Fingerprint(), req.Symmetric)
 	}
 	arm(rec, now)
-	return rec.Clone(), nil
+	rec = rec.Clone()
+	secret, err := s.putValue(ctx, rec, r.prefix, value)
+	return rec, secret, err
 }
 
 // described checks what describes a token, whatever its kind.

@@ -165,12 +165,14 @@ func (s *Service) ReportLeak(ctx context.Context, actor Actor, report LeakReport
 	o := changeOptions{verb: verbLeak, reason: placeFound(report.Where)}
 	ch, err := s.change(ctx, actor, parts.id, o, func(ch *change) error {
 		leak = Leak{}
-		primary, previous := newSecretCheck(&ch.rec.Primary), newSecretCheck(&ch.rec.Previous)
+		primary, previous, err := s.checksOf(ctx, ch.rec)
 		switch {
+		case ok && err != nil:
+			return err
 		case !ok && ch.rec.Legacy.IsZero(): // an older key that a rotation ended opens nothing
 			return ErrNotFound
-		case !ok || primary.matches(&sum, parts.prefix):
-		case previous.matches(&sum, parts.prefix):
+		case !ok || primary.isOf(&sum, parts.prefix):
+		case previous.isOf(&sum, parts.prefix):
 			leak.Replaced = true
 		default:
 			return ErrNotFound

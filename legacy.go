@@ -218,7 +218,11 @@ func (s *Service) openLegacy(ctx context.Context, rec *Record, secret string, of
 			refusal = nil
 		}
 	}
-	found.c, found.scheme = s.compile(rec), SchemeLegacy
+	c, err := s.compile(ctx, rec)
+	if err != nil {
+		return err
+	}
+	found.c, found.scheme = c, SchemeLegacy
 	return refusal
 }
 

@@ -134,6 +134,15 @@ type IssueRequest struct {
 	// for a person's token is the actor (S1.3, S3.4).
 	Owner string
 	Agent string // the agent that gets the token; required for kinds OwnedByAgent
+	// PublicKey is a P-256 public key whose private half stays with the holder
+	// (S2.10), in any shape that [ParsePublicKey] takes: the token's requests are
+	// signed with it, and there is no secret to return. For kinds whose policy has a
+	// scheme that signs.
+	PublicKey string
+	// Symmetric asks for a generated secret key that signs requests (S2.11), instead
+	// of a value that is sent along. Needs [Options].Keyring. With neither this nor
+	// PublicKey the token is a bearer token.
+	Symmetric bool
 	// Expiry. The zero value is the kind's default.
 	Expiry Expiry
 	// Role grants what the Catalog says of the role, now and later. Not together
@@ -179,6 +188,13 @@ type RotateRequest struct {
 	IfVersion      int64
 	IdempotencyKey string // as in [IssueRequest]
 	Reason         string
+	// PublicKey attaches a public key and Symmetric a generated secret key, as in
+	// [IssueRequest]; neither asks for a value of the sort the token has. A bearer
+	// token that gets one of them is used either way during the overlap, until the
+	// first signed request that is accepted: from then on it is used by signatures
+	// only. There is no way back.
+	PublicKey string
+	Symmetric bool
 }
 
 // EditRequest says what to change. nil fields and zero values change nothing.
@@ -242,10 +258,13 @@ type Choices struct {
 // optional.
 type VerifyRequest struct {
 	// Token is a token string, or a single key of an older format
-	// ([Options].Legacy). Exactly one credential: this, or both Legacy fields.
+	// ([Options].Legacy). Exactly one credential: this, or both Legacy fields,
+	// or Proof.
 	Token        string
 	LegacyID     string
 	LegacySecret string
+	// Proof is the signature of a signed request, the third sort of credential.
+	Proof *Proof
 	// Origin is the request's Origin header, "" = it has none (no browser's
 	// cross-origin call).
 	Origin string
@@ -297,16 +316,18 @@ type Page struct {
 // View is a token as the actor may see it at an instant.
 type View struct {
 	Token
-	Status     Status        `json:"status"`
-	Expired    bool          `json:"expired"`
-	Color      Color         `json:"color,omitempty"`
-	Suspicious bool          `json:"suspicious,omitempty"`
-	EndsAt     time.Time     `json:"ends_at,omitzero"`  // expiry or end of the idle time, whichever comes first
-	PurgeAt    time.Time     `json:"purge_at,omitzero"` // when it will be deleted
-	AgentState *Registration `json:"agent_state,omitempty"`
-	Revocable  bool          `json:"revocable"`
-	WhyNot     string        `json:"why_not,omitempty"` // why it cannot be revoked now (S1.28)
-	Editable   bool          `json:"editable"`
+	Status         Status        `json:"status"`
+	Credential     Credential    `json:"credential,omitempty"`
+	KeyFingerprint string        `json:"key_fingerprint,omitempty"` // of an uploaded key: see [PublicKey.Fingerprint]
+	Expired        bool          `json:"expired"`
+	Color          Color         `json:"color,omitempty"`
+	Suspicious     bool          `json:"suspicious,omitempty"`
+	EndsAt         time.Time     `json:"ends_at,omitzero"`  // expiry or end of the idle time, whichever comes first
+	PurgeAt        time.Time     `json:"purge_at,omitzero"` // when it will be deleted
+	AgentState     *Registration `json:"agent_state,omitempty"`
+	Revocable      bool          `json:"revocable"`
+	WhyNot         string        `json:"why_not,omitempty"` // why it cannot be revoked now (S1.28)
+	Editable       bool          `json:"editable"`
 }
 
 // Counts are the numbers beside the filters of a list (S1.27).

@@ -71,6 +71,20 @@ type Options struct {
 	// refused with [ErrUnavailable]. Defaults to 4; at most 64.
 	SlowHashes int
 
+	// Keyring seals what is stored to check tokens. Defaults to none: bearer tokens
+	// are kept as digests, and secret keys that sign cannot be issued. Once it is
+	// set, [Service.Rewrap] seals the tokens that are there.
+	Keyring KeyWrapper
+	// ReplayGuard remembers accepted signatures. Defaults to the store's own: that of
+	// memstore or sqlstore. Required, one or the other, for a kind whose policy has a
+	// scheme that signs.
+	ReplayGuard ReplayGuard
+	// ProofMaxAge and ProofMaxAhead say how long ago, and how far in the future, a
+	// signed request may have been signed. Default to 5 and 2 minutes; 1 second to 1
+	// hour.
+	ProofMaxAge   time.Duration
+	ProofMaxAhead time.Duration
+
 	// UsageInterval: the use of a token is written at most once per interval, and
 	// a sliding life is counted from the end of the interval of its last use.
 	// Defaults to 1 minute; 1 second to 1 hour.

@@ -45,6 +45,11 @@ type Policy struct {
 	// Only the owner ever rotates one.
 	OwnerEdits bool
 
+	// Schemes are the ways in which tokens of the kind may be used: any of
+	// [SchemeBearer], [SchemeJWS], [SchemeJWT], [SchemeHTTPSignature]. What a token
+	// was issued with decides which of them it can use. Those that sign need a
+	// replay guard: [Options].ReplayGuard. Empty = SchemeBearer only.
+	Schemes []Scheme
 	// Grant says what a token may do over time. Defaults to [GrantFrozen].
 	Grant GrantMode
 	// DefaultRole is the role a token gets when the request names neither role

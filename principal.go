@@ -24,7 +24,16 @@ type Scheme string
 const (
 	SchemeBearer Scheme = "bearer" // a token string
 	SchemeLegacy Scheme = "legacy" // an ID and secret of an older kind
+
+	SchemeJWS           Scheme = "jws"            // a request inside a JWS, posted to one path: package httpauth
+	SchemeJWT           Scheme = "jwt"            // a JWT bound to one request: package httpauth
+	SchemeHTTPSignature Scheme = "http-signature" // HTTP Message Signatures (RFC 9421): package httpsig
 )
+
+// signs reports whether requests of the scheme are signed.
+func (s Scheme) signs() bool {
+	return s == SchemeJWS || s == SchemeJWT || s == SchemeHTTPSignature
+}
 
 // Permissions returns what the token may do in this request: its grant, cut by
 // all that stands above it.

@@ -30,13 +30,19 @@ func (s *Service) plainView(rec *Record, now time.Time) View {
 	s.addUnwritten(&t)
 	_, known := s.rulesOf(t.Kind)
 	v := View{
-		Token:     t,
-		Status:    t.StatusAt(now),
-		Expired:   t.Expired(now),
-		Color:     t.color(now),
-		EndsAt:    t.EndsAt(now),
-		PurgeAt:   t.PurgeAt(now),
-		Revocable: true,
+		Token:      t,
+		Status:     t.StatusAt(now),
+		Credential: credentialOf(&rec.Primary),
+		Expired:    t.Expired(now),
+		Color:      t.color(now),
+		EndsAt:     t.EndsAt(now),
+		PurgeAt:    t.PurgeAt(now),
+		Revocable:  true,
+	}
+	if v.Credential == CredentialAsymmetric {
+		if key, err := parseCanonicalKey(rec.Primary.Blob); err == nil {
+			v.KeyFingerprint = key.Fingerprint()
+		}
 	}
 	if v.Status == StatusDisabled && t.State == StateActive {
 		v.Cause, v.State, v.StateAt = CauseExpired, StateDisabled, t.ExpiresAt
@@ -179,8 +185,11 @@ func (s *Service) FindBySecret(ctx context.Context, actor Actor, secret string) 
 		return View{}, err
 	}
 	sum := digestSecret(parts.secret)
-	primary, previous := newSecretCheck(&rec.Primary), newSecretCheck(&rec.Previous)
-	if !primary.matches(&sum, parts.prefix) && !previous.matches(&sum, parts.prefix) {
+	primary, previous, err := s.checksOf(ctx, rec)
+	if err != nil {
+		return View{}, err
+	}
+	if !primary.isOf(&sum, parts.prefix) && !previous.isOf(&sum, parts.prefix) {
 		return View{}, ErrNotFound
 	}
 	return s.view(ctx, rec, now, nil)

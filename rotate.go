@@ -19,7 +19,7 @@ import (
 // ([ErrVersion], [StateError], [AlreadyIssuedError]), [ErrUnavailable].
 func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequest) (Issued, error) {
 	var secret Secret
-	sum := sumOf(actor.ID, id, req.Overlap)
+	sum := sumOf(actor.ID, id, req.Overlap, req.PublicKey, req.Symmetric)
 	ch, err := s.change(ctx, actor, id, changeOptions{verbRotate, 0, req.Reason}, func(ch *change) error {
 		secret = Secret{}
 		t := &ch.rec.Token
@@ -36,7 +36,8 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 		if req.IfVersion != 0 && req.IfVersion != t.Version {
 			return ErrVersion
 		}
-		if err := ch.rotatable(ctx, &req); err != nil {
+		value, err := ch.rotatable(ctx, &req)
+		if err != nil {
 			return err
 		}
 		rec := ch.rec
@@ -53,7 +54,9 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 			// Else the last one stays: its retry may still be on the way.
 			rec.RotateKey, rec.RotateSum = req.IdempotencyKey, sum
 		}
-		secret = rec.newValue(ch.rules.prefix)
+		if secret, err = s.putValue(ctx, rec, ch.rules.prefix, value); err != nil {
+			return err
+		}
 		t.RotatedAt = ch.now
 		ch.note(EventRotated, "")
 		return nil
@@ -68,10 +71,11 @@ func (s *Service) Rotate(ctx context.Context, actor Actor, id ID, req RotateRequ
 	return Issued{Token: view, Secret: secret}, nil
 }
 
-// rotatable checks a request to rotate.
-func (ch *change) rotatable(ctx context.Context, req *RotateRequest) error {
+// rotatable checks a request to rotate, and returns the value it asks for.
+func (ch *change) rotatable(ctx context.Context, req *RotateRequest) (newValue, error) {
 	t := &ch.rec.Token
 	var f faults
+	value := f.wanted(req.PublicKey, req.Symmetric, credentialOf(&ch.rec.Primary), ch.rules, ch.s.opts.Keyring != nil)
 	f.identifier("idempotency_key", req.IdempotencyKey)
 	if req.IfVersion == 0 && req.IdempotencyKey == "" {
 		f.add("if_version", "give the version that was read, or an idempotency_key: a blind retry would displace the value in use")
@@ -81,30 +85,30 @@ func (ch *change) rotatable(ctx context.Context, req *RotateRequest) error {
 		f.add("overlap", "is %s: 0 to %s are possible", req.Overlap, longest)
 	}
 	if err := f.join(); err != nil {
-		return err
+		return newValue{}, err
 	}
 	if err := ch.editable(verbRotate); err != nil {
-		return err
+		return newValue{}, err
 	}
 	status := t.StatusAt(ch.now)
 	switch {
 	case ch.rules.NoRotation:
-		return &StateError{Verb: verbRotate, Status: status, Why: "tokens of kind " + string(t.Kind) + " are not rotated: delete this one and issue a new one"}
+		return newValue{}, &StateError{Verb: verbRotate, Status: status, Why: "tokens of kind " + string(t.Kind) + " are not rotated: delete this one and issue a new one"}
 	case t.State != StateActive:
-		return &StateError{Verb: verbRotate, Status: status, Why: "the token is disabled: enable it first"}
+		return newValue{}, &StateError{Verb: verbRotate, Status: status, Why: "the token is disabled: enable it first"}
 	}
 	if !ch.actor.system {
 		if err := ch.agentInactive(ctx, verbRotate); err != nil {
-			return err
+			return newValue{}, err
 		}
 	}
 	if p := ch.actor.principal; p != nil && p.replaced && p.Token == t.ID {
-		return mayNot("the value that the actor came with was replaced by a rotation: use the new one")
+		return newValue{}, mayNot("the value that the actor came with was replaced by a rotation: use the new one")
 	}
 	if ch.actor.token != t.ID && !ch.powers.mayObtain(ch.rules) {
-		return ErrMayNot
+		return newValue{}, ErrMayNot
 	}
-	return ch.obtainable()
+	return value, ch.obtainable()
 }
 
 // obtainable refuses the value of a token that may do more than the actor could
@@ -115,7 +119,7 @@ func (ch *change) obtainable() error {
 	if a.system || a.token == t.ID || a.ceiling == nil && ch.powers.owns(t) {
 		return nil
 	}
-	worth := ch.s.compile(ch.rec.Clone()).principal.permissions
+	worth := ch.s.worth(ch.rec)
 	if t.Grant.Live || t.Grant.Cut {
 		worth.cut(&ch.powers.standing.Permissions) // a person's token is rotated by its owner only
 	}

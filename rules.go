@@ -15,6 +15,8 @@ type kindRules struct {
 	prefix  string
 	ceiling Permissions // what tokens of the kind may have at all
 	orphan  bool        // no policy is configured: there are tokens of it, that is all
+	bearer  bool        // Schemes has SchemeBearer
+	signs   bool        // Schemes has one that signs
 }
 
 // fault reports what is wrong with a field of a policy.
@@ -57,6 +59,7 @@ func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 	if p.Notice < 0 {
 		bad("Notice", "is negative: give a time above 0, or 0 for none")
 	}
+	r.checkSchemes(bad)
 	p.checkOwnership(o, bad)
 	p.checkGrant(o, bad)
 	p.checkEnds(o, bad)
@@ -64,6 +67,38 @@ func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 	p.checkEvents(o, bad)
 	errs = append(errs, p.Lifetime.check(at("Lifetime"), o.UsageInterval))
 	return r, errors.Join(errs...)
+}
+
+// checkSchemes checks the ways in which tokens of the kind may be used.
+func (r *kindRules) checkSchemes(bad fault) {
+	if len(r.Schemes) == 0 {
+		r.Schemes = []Scheme{SchemeBearer}
+	}
+	for i, scheme := range r.Schemes {
+		switch {
+		case scheme == SchemeBearer:
+			r.bearer = true
+		case scheme.signs():
+			r.signs = true
+		default:
+			bad(fmt.Sprintf("Schemes[%d]", i), "%q is unknown: use SchemeBearer, SchemeJWS, SchemeJWT or SchemeHTTPSignature", clip(string(scheme)))
+		}
+	}
+	if r.Ownership == OwnedByAgent && !r.bearer {
+		bad("Schemes", "leaves out SchemeBearer, and the system gives agents bearer tokens: add it")
+	}
+}
+
+// accepts reports whether tokens of the kind may be used by a scheme. The older
+// credentials are the policy's Legacy, and what was imported.
+func (r *kindRules) accepts(scheme Scheme) bool {
+	switch scheme {
+	case SchemeBearer:
+		return r.bearer || r.orphan // an orphan is refused for what it is
+	case SchemeLegacy:
+		return true
+	}
+	return slices.Contains(r.Schemes, scheme) || r.orphan
 }
 
 func (p *Policy) checkOwnership(o *Options, bad fault) {

@@ -18,6 +18,8 @@ type Service struct {
 	records  Records   // nil if the store has none
 	cache    agedCache // likewise
 	present  Owners    // Options.Owners past any cache
+	replay   ReplayGuard
+	signs    bool // there are kinds whose tokens may sign
 	opts     Options
 	kinds    map[Kind]*kindRules
 	prefixes []knownPrefix // of all token strings; few, so a list is faster than a map
@@ -69,6 +71,8 @@ func New(store Store, opts Options) (*Service, error) {
 	}
 	orDefault("UsageInterval", &o.UsageInterval, time.Minute, time.Second, time.Hour)
 	orDefault("SweepInterval", &o.SweepInterval, time.Minute, time.Second, 24*time.Hour)
+	orDefault("ProofMaxAge", &o.ProofMaxAge, 5*time.Minute, time.Second, time.Hour)
+	orDefault("ProofMaxAhead", &o.ProofMaxAhead, 2*time.Minute, time.Second, time.Hour)
 	orDefault("ClockSkew", &o.ClockSkew, time.Minute, 0, time.Hour)
 	if o.MaxPendingUses == 0 {
 		o.MaxPendingUses = 100_000
@@ -108,6 +112,7 @@ func New(store Store, opts Options) (*Service, error) {
 	for i, p := range o.OldPrefixes {
 		prefix(fmt.Sprintf("OldPrefixes[%d]", i), p)
 	}
+	var signing []Kind
 	for _, kind := range slices.Sorted(maps.Keys(o.Kinds)) {
 		rules, err := newKindRules(kind, o)
 		errs = append(errs, err)
@@ -115,6 +120,24 @@ func New(store Store, opts Options) (*Service, error) {
 		if rules.Policy.Prefix != "" {
 			prefix(fmt.Sprintf("Kinds[%q].Prefix", kind), rules.prefix)
 		}
+		if rules.signs {
+			signing = append(signing, kind)
+		}
+	}
+	if s.replay = o.ReplayGuard; s.replay == nil {
+		s.replay, _ = offered[ReplayGuard](store)
+	}
+	if s.signs = len(signing) > 0; s.signs {
+		if s.replay == nil {
+			bad("ReplayGuard", "is required: tokens of kind %v may sign requests, and the store has no guard of its own; memstore.NewReplayGuard has one for a single process", signing)
+		}
+		// A secret key that was found is known by its form too.
+		for _, known := range slices.Clone(s.prefixes) {
+			s.prefixes = append(s.prefixes, newKnownPrefix(known.text+signingMark))
+		}
+	}
+	if k := o.Keyring; k != nil && !validKeyID(k.Primary()) {
+		bad("Keyring", "has a primary key whose ID is not 1 to %d printable ASCII characters: give it another", maxKeyID)
 	}
 	s.legacy = newLegacyFormats(o, bad)
 	if o.SlowHashes == 0 {

@@ -141,15 +141,6 @@ type Revision struct {
 	LastUsed time.Time
 }
 
-// ReplayGuard remembers what may be presented only once.
-type ReplayGuard interface {
-	// Remember keeps key until the instant until, and reports whether it was not
-	// kept before: of any number of calls with one key, at once or one after the
-	// other, on all nodes that share the guard, one is told true. On an error
-	// nothing is known, and the caller refuses.
-	Remember(ctx context.Context, key string, until time.Time) (fresh bool, err error)
-}
-
 // Unwrapper is implemented by stores that decorate another one, so that optional
 // interfaces such as [Records] are found through them.
 type Unwrapper interface {
@@ -202,10 +193,13 @@ type Record struct {
 
 // Slot is what checks one secret. The zero Slot checks none.
 type Slot struct {
-	Algorithm string // "sha256"; of an imported key also "sha256-raw", "sha512-raw", "bcrypt", "argon2id"
-	KeyID     string // of the key that seals Blob; "" = not sealed
+	// Algorithm is "sha256" for the digest of a bearer value, [AlgorithmES256] for an
+	// uploaded public key, [AlgorithmHS256] for a secret that signs; of an imported
+	// key also "sha256-raw", "sha512-raw", "bcrypt", "argon2id".
+	Algorithm string
+	KeyID     string // of the key that seals Blob ([Options].Keyring); "" = not sealed
 	Prefix    string // of the token string; in Record.Legacy the name of the LegacyFormat, "" = bound by Issue
-	Blob      []byte
+	Blob      []byte // at most 1,024 bytes
 }
 
 // IsZero reports whether the slot is empty.

@@ -30,6 +30,9 @@ func (s *Service) Sweep(ctx context.Context) (Swept, error) {
 		}
 		s.sweepOne(ctx, rec, now, &out)
 	}
+	if err := s.forgetReplays(ctx, now); err != nil {
+		return out, err
+	}
 	if out.Held > 0 {
 		s.opts.Logger.WarnContext(ctx, "apitoken: sweep holds deletions back for the next one: if they are unexpected, check the clock and stop Run",
 			"deleted", out.Purged, "held", out.Held, "now", now)

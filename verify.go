@@ -2,8 +2,6 @@ package apitoken
 
 import (
 	"context"
-	"crypto/sha256"
-	"crypto/subtle"
 	"errors"
 	"sync/atomic"
 	"time"
@@ -28,17 +26,33 @@ type compiled struct {
 	previous  secretCheck // rarely looked at, so it stands behind
 }
 
-// compile returns what the Service needs of rec.
-func (s *Service) compile(rec *Record) *compiled {
+// compile returns what the Service needs of rec. The error is [ErrUnavailable]: what
+// is sealed cannot be opened.
+func (s *Service) compile(ctx context.Context, rec *Record) (*compiled, error) {
 	if c := rec.compiled.Load(); c != nil && c.service == s {
-		return c
+		return c, nil
 	}
+	primary, previous, err := s.checksOf(ctx, rec)
+	if err != nil {
+		return nil, err
+	}
+	c := s.compileRules(rec)
+	c.primary, c.previous = primary, previous
+	rec.compiled.Store(c)
+	return c, nil
+}
+
+// worth returns what a token may do, as far as its record says.
+func (s *Service) worth(rec *Record) Permissions {
+	return s.compileRules(rec).principal.permissions
+}
+
+// compileRules does the part of compile that needs no secret.
+func (s *Service) compileRules(rec *Record) *compiled {
 	t := &rec.Token
 	rules, _ := s.rulesOf(t.Kind)
 	c := &compiled{
 		service:   s,
-		primary:   newSecretCheck(&rec.Primary),
-		previous:  newSecretCheck(&rec.Previous),
 		principal: Principal{Token: t.ID, Tenant: t.Tenant, Owner: t.Owner, Agent: t.Agent, Kind: t.Kind, Scheme: SchemeBearer, rec: rec},
 		rules:     rules,
 		refused:   s.refusal(rec),
@@ -67,15 +81,15 @@ func (s *Service) compile(rec *Record) *compiled {
 		c.idleAt = t.renewed(t.Usage.LastUsed).Add(t.Terms.Idle)
 		c.touchAt = c.idleAt.Add(-2 * t.Terms.Interval)
 	}
-	rec.compiled.Store(c)
 	return c
 }
 
 // Verify checks a credential and everything a token is subject to, and returns
 // who the request acts for. It is the one way in.
 //
-// The order is: shape of the credential, look-up, secret, state, owner or
-// agent, use and kind, origin, network, rate limit, permission. A request that
+// The order is: shape of the credential, look-up, secret or signature, scheme,
+// state, owner or agent, use and kind, origin, network, of a signed request its body
+// and that it comes for the first time, rate limit, permission. A request that
 // fails before the rate limit does not count as a use; one that lacks a
 // permission does. Errors are of the families [ErrInvalid] (more than one
 // credential), [ErrUnauthenticated], [ErrForbidden], [ErrRateLimited] and
@@ -91,6 +105,9 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	c, now := found.c, found.now
 	p = c.principal
 	p.Scheme, p.replaced = found.scheme, found.replaced
+	if !c.rules.accepts(p.Scheme) {
+		return Principal{}, ErrScheme
+	}
 	if err := s.checkState(ctx, c, now); err != nil {
 		return Principal{}, err
 	}
@@ -107,6 +124,11 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	}
 	if err := c.checkNetwork(req.Address); err != nil {
 		return Principal{}, err
+	}
+	if req.Proof != nil {
+		if err := s.acceptProof(ctx, req.Proof, &found); err != nil {
+			return Principal{}, err
+		}
 	}
 	if s.opts.Entitlements != nil {
 		if err := s.cutEntitled(ctx, p.Tenant, &p.permissions); err != nil {
@@ -162,18 +184,28 @@ func (s *Service) recheck(ctx context.Context, p Principal, look func(context.Co
 	if err != nil {
 		return Principal{}, err
 	}
-	c, now := s.compile(rec), s.now()
+	c, err := s.compile(ctx, rec)
+	if err != nil {
+		return Principal{}, err
+	}
+	was, err := s.compile(ctx, p.rec)
+	if err != nil {
+		return Principal{}, err
+	}
+	now := s.now()
 	again := c.principal
 	again.Scheme = p.Scheme
-	presented := s.compile(p.rec).primary
+	presented := &was.primary
 	if p.replaced {
-		presented = s.compile(p.rec).previous
+		presented = &was.previous
 	}
 	switch {
+	case !c.rules.accepts(p.Scheme):
+		return Principal{}, ErrScheme
 	case p.Scheme == SchemeLegacy && rec.Legacy.IsZero():
 		return Principal{}, ErrLegacyEnded
-	case p.Scheme == SchemeLegacy || presented == c.primary:
-	case presented == c.previous && now.Before(rec.PreviousUntil):
+	case p.Scheme == SchemeLegacy || presented.same(&c.primary):
+	case presented.same(&c.previous) && now.Before(rec.PreviousUntil):
 		again.replaced = true
 	default:
 		return Principal{}, ErrSuperseded
@@ -204,6 +236,12 @@ type identified struct {
 // even a credential by its shape is refused before the clock is read. When only
 // the secret is wrong, found is filled in nevertheless.
 func (s *Service) identify(ctx context.Context, req *VerifyRequest, found *identified) error {
+	if req.Proof != nil {
+		if req.Token != "" || req.LegacyID != "" || req.LegacySecret != "" {
+			return ErrTwoCredentials
+		}
+		return s.identifyProof(ctx, req.Proof, found)
+	}
 	if req.LegacyID != "" || req.LegacySecret != "" {
 		if req.Token != "" {
 			return ErrTwoCredentials
@@ -230,7 +268,10 @@ func (s *Service) identify(ctx context.Context, req *VerifyRequest, found *ident
 	}
 	c := rec.compiled.Load()
 	if c == nil || c.service != s {
-		c = s.compile(rec)
+		var broken error
+		if c, broken = s.compile(ctx, rec); broken != nil {
+			return broken
+		}
 	}
 	sum := digestSecret(parts.secret)
 	match := c.primary.matches(&sum, parts.prefix)
@@ -248,27 +289,6 @@ func (s *Service) identify(ctx context.Context, req *VerifyRequest, found *ident
 	}
 	found.replaced = true
 	return nil
-}
-
-// secretCheck is a [Slot] made ready. The zero secretCheck matches nothing.
-type secretCheck struct {
-	digest [sha256.Size]byte
-	prefix string
-	ok     bool
-}
-
-// newSecretCheck reads a slot. One of an algorithm that this version does not
-// know matches nothing.
-func newSecretCheck(slot *Slot) secretCheck {
-	k := secretCheck{prefix: slot.Prefix, ok: slot.Algorithm == algorithmSHA256 && len(slot.Blob) == sha256.Size}
-	copy(k.digest[:], slot.Blob)
-	return k
-}
-
-// matches compares in constant time. The prefix is public; it is compared so
-// that exactly one string opens a token.
-func (k *secretCheck) matches(sum *[sha256.Size]byte, prefix string) bool {
-	return subtle.ConstantTimeCompare(k.digest[:], sum[:]) == 1 && k.prefix == prefix && k.ok
 }
 
 // lookUp reads a token for verification: from the store's shared records where

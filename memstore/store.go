@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/tokenry/apitoken"
 )
@@ -50,6 +51,7 @@ type Store struct {
 	outbox   outbox
 	coder    coder // for writing; the lock's holder uses it
 	hot      hotRecords
+	replays  *ReplayGuard
 }
 
 // tenant is what one tenant has.
@@ -76,6 +78,7 @@ func NewWith(opts Options) *Store {
 		unique:   make(map[[sha256.Size]byte]uint32),
 		tenants:  make(map[string]*tenant),
 		settings: make(map[string]apitoken.Settings),
+		replays:  NewReplayGuard(time.Time{}, ReplayOptions{}),
 	}
 	s.events.init()
 	s.outbox.init()

@@ -56,7 +56,7 @@ func storeCalls(s apitoken.Store, there *apitoken.Record) map[string]func(ctx co
 			return s.SwapSettings(ctx, apitoken.Settings{Tenant: "other", Version: 1}, nil)
 		},
 		"Remember": func(ctx context.Context) error {
-			_, err := s.(apitoken.ReplayGuard).Remember(ctx, "key", now)
+			_, err := s.(apitoken.ReplayGuard).Remember(ctx, apitoken.SignedUse{Until: now})
 			return err
 		},
 		"Get":        func(ctx context.Context) error { _, err := s.Get(ctx, id); return err },

@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/tokenry/apitoken"
 	"github.com/tokenry/apitoken/internal/integration/servers"
 	"github.com/tokenry/apitoken/sqlstore"
 )
@@ -72,7 +73,7 @@ func TestValidateSQLiteAmidWrites(t *testing.T) {
 				stopped <- nil
 				return
 			default:
-				_, err = writer.Remember(t.Context(), strings.Repeat("x", i%200), veryLate)
+				_, err = writer.Remember(t.Context(), apitoken.SignedUse{Key: [32]byte{byte(i % 200)}, Until: veryLate})
 			}
 		}
 		stopped <- err

@@ -2,7 +2,6 @@ package sqlengine
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"time"
 
@@ -58,10 +57,9 @@ func (e *Engine) SwapSettings(ctx context.Context, set apitoken.Settings, events
 
 // Remember implements [apitoken.ReplayGuard]. A key stays known until Forget, even
 // past its instant: the guard reads no clock.
-func (e *Engine) Remember(ctx context.Context, key string, until time.Time) (fresh bool, err error) {
-	sum := sha256.Sum256([]byte(key))
+func (e *Engine) Remember(ctx context.Context, use apitoken.SignedUse) (fresh bool, err error) {
 	err = e.attempt(ctx, func(c Conn) error {
-		_, err := c.Exec(ctx, e.st.remember, sum[:], micros(until))
+		_, err := c.Exec(ctx, e.st.remember, use.Key[:], micros(use.Until))
 		return err
 	})
 	if faultOf(err) == faultDuplicate {

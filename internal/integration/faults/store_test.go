@@ -98,17 +98,17 @@ func storeCalls() []faultyCall {
 		return w.store.SwapSettings(ctx, apitoken.Settings{Tenant: "novel", Version: 1, UpdatedAt: w.now}, tenantEvents("novel", 1))
 	}, "conflict")
 	add("Remember", func(ctx context.Context, w *world) (any, error) {
-		return refusedUnlessFresh(w.store.Remember(ctx, "key", w.now))
+		return refusedUnlessFresh(w.store.Remember(ctx, apitoken.SignedUse{Key: [32]byte{1}, Until: w.now}))
 	}, "conflict")
 	add("Remember what is known", func(ctx context.Context, w *world) (any, error) {
-		return refusedUnlessFresh(w.store.Remember(ctx, "known", w.now))
+		return refusedUnlessFresh(w.store.Remember(ctx, apitoken.SignedUse{Key: [32]byte{2}, Until: w.now}))
 	}).ready = func(ctx context.Context, w *world) {
-		fresh, err := w.store.Remember(ctx, "known", w.now)
+		fresh, err := w.store.Remember(ctx, apitoken.SignedUse{Key: [32]byte{2}, Until: w.now})
 		require.NoError(w.t, err)
 		require.True(w.t, fresh)
 	}
 	add("Forget", func(ctx context.Context, w *world) (any, error) { return nil, errorOf(w.store.Forget(ctx, w.now)) }).ready = func(ctx context.Context, w *world) {
-		_, err := w.store.Remember(ctx, "known", w.now)
+		_, err := w.store.Remember(ctx, apitoken.SignedUse{Key: [32]byte{2}, Until: w.now})
 		require.NoError(w.t, err)
 	}
 	lease := func(w *world, holder string) apitoken.Lease {

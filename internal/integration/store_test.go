@@ -61,11 +61,10 @@ func empty(t testing.TB, db *sql.DB) {
 	}
 }
 
-// levels lets the suite run at every isolation level: by default it runs at the
-// highest, where most goes wrong.
-var levels = flag.Bool("levels", false, "run storetest at every isolation level")
+var levels = flag.Bool("levels", false, "the long proof of TestStore, TestPgxStore, TestStoreInTx and TestInTx: at every isolation level")
 
-// skipsLevel reports a level that the suite leaves out by default.
+// skipsLevel reports a level that the suite leaves out by default, where it runs at
+// the highest: most goes wrong there.
 func skipsLevel(name string) bool {
 	return !*levels && (strings.Contains(name, string(servers.ReadCommitted)) || strings.Contains(name, string(servers.RepeatableRead)))
 }

@@ -19,7 +19,7 @@ import (
 	"github.com/tokenry/apitoken/internal/integration/servers"
 )
 
-var acks = flag.Int("acks", 200, "acknowledged revokes on each engine before the last kill")
+var acks = flag.Int("acks", 200, "acknowledged revokes on each engine before the last kill; the long proof is 10000")
 
 // writer is a process that writes.
 type writer struct {

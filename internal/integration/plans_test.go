@@ -20,7 +20,7 @@ import (
 	"github.com/tokenry/apitoken/sqlstore"
 )
 
-var tableRows = flag.Int("rows", 10_000, "tokens in the tables whose plans are looked at; the sizes of 100,000 and more are told, and a million are timed")
+var tableRows = flag.Int("rows", 10_000, "tokens in the tables whose plans are looked at; the sizes of 100,000 and more are told, and the long proof, a million, is timed")
 
 // No statement that a request, a sweep or the outbox makes reads a whole table,
 // whatever the engine knows of the tables.

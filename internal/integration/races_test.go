@@ -15,9 +15,9 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
-var races = flag.Int("races", 120, "free races of each test on each engine, spread over its isolation levels")
+var races = flag.Int("races", 120, "free races of each test on each engine, spread over its isolation levels; the long proof is 20000")
 
-var rounds = flag.Int("rounds", 1, "rounds of the outbox on each engine and isolation level")
+var rounds = flag.Int("rounds", 1, "rounds of the outbox on each engine and isolation level; the long proof is 50")
 
 // forced is how often each forced race is run: none of them may be lost.
 const forced = 50

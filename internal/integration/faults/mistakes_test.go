@@ -43,7 +43,7 @@ func TestFaultsFindMistakes(t *testing.T) {
 				wait: 2 * time.Second,
 				wrap: func(s *sqlstore.Store, w *world) (apitoken.Store, error) { return c.wrap(s, w), nil },
 			})
-			faults := b.trial(t, call, 1, new(tally))
+			faults := b.trial(t, call, 1, 1, new(tally))
 			require.NotEmpty(t, faults)
 			require.Contains(t, faults[0], c.says)
 		})

@@ -22,6 +22,9 @@ type Options struct {
 	// (S3.17), which are one credential. Defaults to none; both or neither.
 	LegacyIDHeader     string
 	LegacySecretHeader string
+	// Proofs read the signatures of signed requests, one reader for each scheme that
+	// is on. Defaults to none: only bearer tokens, and what [Auth.Tunnel] carries.
+	Proofs []ProofReader
 
 	// TrustedProxies are the addresses whose X-Forwarded-For is believed: see
 	// [Auth.ClientAddr]. Name the proxies and nothing else; a prefix of all
@@ -205,7 +208,8 @@ func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	v := &verified{Context: ctx, auth: l.auth}
-	switch err := l.verify(r, v); {
+	signed, err := l.verify(w, r, v)
+	switch {
 	case err == errStranger:
 		l.next.ServeHTTP(w, r)
 		return
@@ -216,7 +220,7 @@ func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if l.auth.opts.OnVerified != nil {
 		l.auth.opts.OnVerified(v, v.principal)
 	}
-	l.next.ServeHTTP(w, r.WithContext(v))
+	l.next.ServeHTTP(w, signed.WithContext(v))
 }
 
 // admit checks what the layer adds to an outer layer that has verified.
@@ -229,17 +233,41 @@ func (l *layer) admit(ctx context.Context, p *apitoken.Principal) error {
 
 // verify has the request's credential verified, with all that the layer asks for
 // in the one call, and puts the principal into v: it is large, and this copies it
-// once.
-func (l *layer) verify(r *http.Request, v *verified) error {
+// once. It returns the request to hand on: r, or a copy whose body was read.
+func (l *layer) verify(w http.ResponseWriter, r *http.Request, v *verified) (*http.Request, error) {
 	a := l.auth
 	req := apitoken.VerifyRequest{Use: l.use, Kinds: l.kinds, Limit: l.limit, Need: l.need}
-	unfit := a.readCredential(r.Header, &req)
+	var unfit error
+	if len(a.opts.Proofs) == 0 {
+		unfit = a.readCredential(r.Header, &req)
+	} else {
+		r = r.WithContext(r.Context())
+		unfit = a.readSigned(w, r, &req)
+	}
 	switch {
 	case unfit == apitoken.ErrNoCredential && l.optional:
-		return errStranger
-	case unfit != nil && unfit != apitoken.ErrMalformedToken:
-		return unfit
+		return nil, errStranger
+	case unfit == apitoken.ErrNoCredential, unfit != nil && !errors.Is(unfit, apitoken.ErrUnauthenticated):
+		return nil, unfit
 	}
+	if err := a.readClient(r, &req); err != nil {
+		return nil, err
+	}
+	now, err := a.checkAttempts(&req)
+	if err != nil {
+		return nil, err
+	}
+	if err = unfit; err == nil {
+		v.principal, err = a.verifier.Verify(v.Context, req)
+	}
+	if a.attempts != nil {
+		a.attempts.note(req.Address, now, err)
+	}
+	return r, err
+}
+
+// readClient puts origin and address of the client into req.
+func (a *Auth) readClient(r *http.Request, req *apitoken.VerifyRequest) (err error) {
 	switch origins := r.Header["Origin"]; {
 	case len(origins) > 1:
 		return apitoken.ErrOrigin
@@ -248,24 +276,18 @@ func (l *layer) verify(r *http.Request, v *verified) error {
 			req.Origin = "null" // an empty line is not the absence of one
 		}
 	}
-	var err error
-	if req.Address, err = a.ClientAddr(r); err != nil {
-		return err
-	}
-	var now time.Time
+	req.Address, err = a.ClientAddr(r)
+	return err
+}
+
+// checkAttempts refuses an address that has failed too often, and returns the
+// instant by which the outcome is to be noted.
+func (a *Auth) checkAttempts(req *apitoken.VerifyRequest) (now time.Time, err error) {
 	if a.attempts != nil {
 		now = a.opts.Clock.Now()
-		if err := a.attempts.check(req.Address, now); err != nil {
-			return err
-		}
+		err = a.attempts.check(req.Address, now)
 	}
-	if err = unfit; err == nil {
-		v.principal, err = a.verifier.Verify(v.Context, req)
-	}
-	if a.attempts != nil {
-		a.attempts.note(req.Address, now, err)
-	}
-	return err
+	return now, err
 }
 
 // refuse answers a request that is not let through.

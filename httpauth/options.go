@@ -48,6 +48,11 @@ func (o Options) Check() error {
 		header("LegacyIDHeader", o.LegacyIDHeader)
 		header("LegacySecretHeader", o.LegacySecretHeader)
 	}
+	for i, reader := range o.Proofs {
+		if reader == nil {
+			bad(fmt.Sprintf("Proofs[%d]", i), "is nil: remove it, or pass NewBoundJWT")
+		}
+	}
 	for i, p := range o.TrustedProxies {
 		field := fmt.Sprintf("TrustedProxies[%d]", i)
 		switch {

@@ -20,12 +20,13 @@ const outageSeconds = 5
 // nothing is shown, and so is nil. It uses the default realm and tells holders
 // nothing; [Auth.WriteError] goes by the Auth's options.
 func WriteError(w http.ResponseWriter, _ *http.Request, err error) {
-	writeError(w, err, defaultRealm, false)
+	writeError(w, err, defaultRealm, false, nil)
 }
 
-// WriteError is the function [WriteError] with the Auth's Realm and TellHolder.
+// WriteError is the function [WriteError] with the Auth's Realm, TellHolder and
+// Proofs.
 func (a *Auth) WriteError(w http.ResponseWriter, _ *http.Request, err error) {
-	writeError(w, err, a.opts.Realm, a.opts.TellHolder)
+	writeError(w, err, a.opts.Realm, a.opts.TellHolder, a.opts.Proofs)
 }
 
 // problem is problem details (RFC 9457). An absent type is about:blank.
@@ -53,7 +54,7 @@ type fieldProblem struct {
 const unauthorized = `{"title":"Unauthorized","status":401,` +
 	`"detail":"this needs one valid API token, in a header","reason":"unauthenticated"}` + "\n"
 
-func writeError(w http.ResponseWriter, err error, realm string, tellHolder bool) {
+func writeError(w http.ResponseWriter, err error, realm string, tellHolder bool, proofs []ProofReader) {
 	status := statusOf(err)
 	h := w.Header()
 	for _, stale := range []string{"Content-Encoding", "Content-Length", "Etag", "Last-Modified"} {
@@ -72,6 +73,9 @@ func writeError(w http.ResponseWriter, err error, realm string, tellHolder bool)
 			challenge(h, realm, "", "", "") // RFC 6750, section 3.1: no error code
 		default:
 			challenge(h, realm, "invalid_token", "", "")
+		}
+		for _, reader := range proofs {
+			reader.Challenge(h)
 		}
 		if told == nil {
 			w.WriteHeader(status)
@@ -118,8 +122,11 @@ func statusOf(err error) int {
 		return http.StatusUnauthorized
 	case errors.Is(err, apitoken.ErrForbidden):
 		return http.StatusForbidden
-	case errors.Is(err, apitoken.ErrTwoCredentials), errors.Is(err, apitoken.ErrUnreadableHeader), errors.Is(err, ErrClientAddress):
+	case errors.Is(err, apitoken.ErrTwoCredentials), errors.Is(err, apitoken.ErrUnreadableHeader), errors.Is(err, ErrClientAddress),
+		errors.Is(err, ErrUnreadableBody):
 		return http.StatusBadRequest
+	case errors.Is(err, ErrBodyTooLarge):
+		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, apitoken.ErrNotFound):
 		return http.StatusNotFound
 	case errors.Is(err, apitoken.ErrConflict):
@@ -166,6 +173,7 @@ func describe(err error, status int) problem {
 var sentinels = []error{
 	apitoken.ErrOrigin, apitoken.ErrNetwork, apitoken.ErrMayNot, apitoken.ErrNotOwner,
 	apitoken.ErrTwoCredentials, apitoken.ErrUnreadableHeader, ErrClientAddress,
+	ErrBodyTooLarge, ErrUnreadableBody,
 	apitoken.ErrVersion,
 	apitoken.ErrExpired, apitoken.ErrDisabled, // come here only with TellHolder
 	apitoken.ErrRateLimited, apitoken.ErrForbidden, apitoken.ErrNotFound, apitoken.ErrConflict, apitoken.ErrInvalid,

@@ -125,6 +125,8 @@ func statusOf(err error) int {
 	case errors.Is(err, apitoken.ErrTwoCredentials), errors.Is(err, apitoken.ErrUnreadableHeader), errors.Is(err, ErrClientAddress),
 		errors.Is(err, ErrUnreadableBody):
 		return http.StatusBadRequest
+	case errors.Is(err, errTunnelMethod):
+		return http.StatusMethodNotAllowed
 	case errors.Is(err, ErrBodyTooLarge):
 		return http.StatusRequestEntityTooLarge
 	case errors.Is(err, apitoken.ErrNotFound):
@@ -173,7 +175,7 @@ func describe(err error, status int) problem {
 var sentinels = []error{
 	apitoken.ErrOrigin, apitoken.ErrNetwork, apitoken.ErrMayNot, apitoken.ErrNotOwner,
 	apitoken.ErrTwoCredentials, apitoken.ErrUnreadableHeader, ErrClientAddress,
-	ErrBodyTooLarge, ErrUnreadableBody,
+	ErrBodyTooLarge, ErrUnreadableBody, errTunnelMethod,
 	apitoken.ErrVersion,
 	apitoken.ErrExpired, apitoken.ErrDisabled, // come here only with TellHolder
 	apitoken.ErrRateLimited, apitoken.ErrForbidden, apitoken.ErrNotFound, apitoken.ErrConflict, apitoken.ErrInvalid,

@@ -31,16 +31,16 @@ type ProofReader interface {
 // [apitoken.ErrInvalid].
 var (
 	// ErrBodyTooLarge: the body is longer than a signed one may be. HTTP 413.
-	ErrBodyTooLarge error = &bodyError{"body_too_large", "the body is longer than a signed request may have here: send less at once"}
+	ErrBodyTooLarge error = &requestError{"body_too_large", "the body is longer than a signed request may have here: send less at once"}
 	// ErrUnreadableBody: the body broke off, or is not framed as HTTP asks. HTTP 400.
-	ErrUnreadableBody error = &bodyError{"unreadable_body", "the body cannot be read to its end: send the request again"}
+	ErrUnreadableBody error = &requestError{"unreadable_body", "the body cannot be read to its end: send the request again"}
 )
 
-type bodyError struct{ reason, text string }
+type requestError struct{ reason, text string }
 
-func (e *bodyError) Error() string  { return "httpauth: " + e.text }
-func (e *bodyError) Unwrap() error  { return apitoken.ErrInvalid }
-func (e *bodyError) Reason() string { return e.reason }
+func (e *requestError) Error() string  { return "httpauth: " + e.text }
+func (e *requestError) Unwrap() error  { return apitoken.ErrInvalid }
+func (e *requestError) Reason() string { return e.reason }
 
 // ReadBody reads the whole body of r, at most limit bytes, and puts it back, so
 // that a handler reads the same bytes again. A longer body is not read to its end
@@ -74,7 +74,7 @@ type readAgain struct {
 // the reader of a proof may change.
 func (a *Auth) readSigned(w http.ResponseWriter, r *http.Request, req *apitoken.VerifyRequest) error {
 	var fault error
-	found := 0
+	found, inAuthorization := 0, false
 	for _, reader := range a.opts.Proofs {
 		proof, err := reader.ReadProof(w, r)
 		if proof == nil && err == nil {
@@ -83,12 +83,13 @@ func (a *Auth) readSigned(w http.ResponseWriter, r *http.Request, req *apitoken.
 		if found++; found > 1 {
 			return apitoken.ErrTwoCredentials
 		}
+		_, inAuthorization = reader.(*BoundJWT)
 		req.Proof, fault = proof, err
 	}
 	switch {
 	case found == 0:
 		return a.readCredential(r.Header, req)
-	case a.presentsOwn(r.Header) || len(r.Header["Authorization"]) > 0:
+	case a.presentsOwn(r.Header) || len(r.Header["Authorization"]) > 0 && !inAuthorization:
 		return apitoken.ErrTwoCredentials
 	}
 	return fault

@@ -325,7 +325,8 @@ func (m mass) replays() []call {
 			}
 			return err
 		}},
-		{"forget", []string{"replays until|replays primary"}, 20, func(ctx context.Context, e *sqlengine.Engine, round int) error {
+		// Two for each round since it was last called; the timed ones are many.
+		{"forget", []string{"replays until|replays primary"}, 2 * (2*timedRounds + 3), func(ctx context.Context, e *sqlengine.Engine, round int) error {
 			// A thousandth of a second before the next round's.
 			n, err := e.Forget(ctx, m.at(2*(round+1)))
 			return some(int(n), err)

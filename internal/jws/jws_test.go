@@ -48,7 +48,7 @@ func TestParse(t *testing.T) {
 	}
 	at, err := o.IntOrDigits("issuedAt")
 	require.NoError(t, err)
-	require.EqualValues(t, 1638572152000, at)
+	require.Equal(t, int64(1638572152000), at)
 }
 
 // No part of the result can be grown over the next one.

@@ -43,9 +43,8 @@ func (e *requestError) Unwrap() error  { return apitoken.ErrInvalid }
 func (e *requestError) Reason() string { return e.reason }
 
 // ReadBody reads the whole body of r, at most limit bytes, and puts it back, so
-// that a handler reads the same bytes again. A longer body is not read to its end
-// and the connection is closed after the answer. Errors are [ErrBodyTooLarge] and
-// [ErrUnreadableBody]; nothing is put back then.
+// that a handler reads the same bytes again. A longer body is not read to its end.
+// Errors are [ErrBodyTooLarge] and [ErrUnreadableBody]; nothing is put back then.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil

@@ -76,9 +76,6 @@ func parseCanonicalKey(der []byte) (PublicKey, error) {
 		return PublicKey{}, explainKey(der)
 	}
 	point := der[len(keyPrefix):]
-	if point[0] != 4 {
-		return PublicKey{}, explainPoint(point)
-	}
 	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
 	if err != nil {
 		return PublicKey{}, explainPoint(point)

@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"slices"
 	"testing"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -114,6 +115,10 @@ func TestVerifyES256(t *testing.T) {
 		require.False(t, k.VerifyES256([]byte("a"), sig[:i]), "%d bytes", i)
 	}
 	require.False(t, k.VerifyES256([]byte("a"), append(bytes.Clone(sig), 0)))
+	for _, at := range []int{0, 32} { // the numbers are the same
+		longer := slices.Insert(bytes.Clone(sig), at, 0)
+		require.False(t, k.VerifyES256([]byte("a"), longer), "a zero byte more at %d", at)
+	}
 	require.False(t, uploaded(t, newKey(t, elliptic.P256())).VerifyES256([]byte("a"), sig), "another key")
 
 	zero, one := new(big.Int), big.NewInt(1)

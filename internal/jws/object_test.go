@@ -56,6 +56,14 @@ func TestParseObject(t *testing.T) {
 		require.False(t, o.Has(name))
 	}
 
+	// Names count in their own object only.
+	for _, text := range []string{
+		`{"a":{"a":{"a":1}}}`, `{"a":{"b":{"x":1,"y":2},"x":{"y":3},"y":{"x":4}}}`, `{"a":[{"b":1},{"b":2}],"b":{"a":{"b":1}}}`,
+		`{"a":{` + many(20, `{"x":1}`) + `,"x":{"n0":1}}}`, `{"a":{"n0":{` + many(20, `1`) + `},"n1":2}}`,
+	} {
+		require.NotZero(t, object(t, text).Len())
+	}
+
 	require.Zero(t, object(t, `{}`).Len())
 	require.Equal(t, 64, object(t, `{`+many(64, `1`)+`}`).Len())
 	require.Equal(t, 1, object(t, `{"data":{`+many(10_000, `{}`)+`}}`).Len())

@@ -118,7 +118,7 @@ func (r *Reader) ReadProof(w http.ResponseWriter, req *http.Request) (*apitoken.
 	if p.Nonce == "" && !p.Repeatable {
 		return nil, malformed("parameter nonce is missing: send random text, another for each request")
 	}
-	if err := r.checkCoverage(in.components, req.ContentLength != 0); err != nil {
+	if err := r.checkCoverage(in.components, req.ContentLength); err != nil {
 		return nil, err
 	}
 	if p.Signed, err = m.appendBase(make([]byte, 0, 1<<10), in.components, in.params); err != nil {
@@ -163,7 +163,8 @@ func (r *Reader) message(req *http.Request) (message, error) {
 }
 
 // checkCoverage refuses a signature that leaves open what is asked of the server.
-func (r *Reader) checkCoverage(components []component, body bool) error {
+// length is that of the body, -1 if it is not known beforehand.
+func (r *Reader) checkCoverage(components []component, length int64) error {
 	covers := func(names ...string) bool {
 		for _, name := range names {
 			if !slices.ContainsFunc(components, func(c component) bool { return c.name == name }) {
@@ -181,7 +182,9 @@ func (r *Reader) checkCoverage(components []component, body bool) error {
 	case !covers("@request-target") && !covers("@path", "@query"):
 		return malformed("the signature covers neither @target-uri nor @request-target nor both @path and @query")
 	}
-	if body {
+	// Of unknown length it may be none, as some clients send none over HTTP/2. Without a
+	// digest that is what readDigest makes sure of.
+	if length > 0 || length < 0 && covers("content-digest") {
 		for _, name := range bodyComponents {
 			if !covers(name) {
 				return malformed("the request has a body and the signature does not cover %s", name)

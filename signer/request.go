@@ -56,7 +56,7 @@ func (t *Transport) tunnelled(r *http.Request, body *body) (*http.Request, error
 		ContentType: cmp.Or(r.Header.Get("Content-Type"), "application/json"),
 		URI:         cmp.Or(r.URL.EscapedPath(), "/"),
 		QueryString: r.URL.RawQuery,
-		IssuedAt:    t.opts.Clock.Now().UnixMilli(),
+		IssuedAt:    t.issuedAt(),
 	}, payload)
 	if err != nil {
 		return nil, err
@@ -69,6 +69,20 @@ func (t *Transport) tunnelled(r *http.Request, body *body) (*http.Request, error
 	}
 	out.Header.Set("Content-Type", "application/jose") // RFC 7515, section 9.2.1
 	return out, buffered([]byte(jws)).putInto(out)
+}
+
+// issuedAt is the time, or up to a second more if another request was signed in this
+// millisecond: two that are the same would else be taken for one that was repeated.
+func (t *Transport) issuedAt() int64 {
+	for {
+		now, last := t.opts.Clock.Now().UnixMilli(), t.issued.Load()
+		if last >= now && last < now+1000 {
+			now = last + 1
+		}
+		if t.issued.CompareAndSwap(last, now) {
+			return now
+		}
+	}
 }
 
 // boundClaims are the claims of a request-bound JWT (RFC 7519).

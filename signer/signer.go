@@ -30,7 +30,10 @@
 // # JWS tunnel
 //
 // The request that is sent is a POST to [Options].TunnelPath; the response is that of
-// the request inside. Bodies are JSON; white space around one gets lost, and {} and
+// the request inside. The scheme has no nonce: a service that accepts each request
+// once tells two that are the same by their milliseconds, and a Transport gives no two
+// the same, unless it signs more than a thousand in a second. Several Transports for
+// one token may. Bodies are JSON; white space around one gets lost, and {} and
 // "" arrive as no body: the scheme does not tell them apart. The service has a list of
 // the header fields that it takes from outside, if any.
 package signer
@@ -49,8 +52,9 @@ import (
 // Transport is an [http.RoundTripper] with a credential. It is safe for concurrent
 // use; make it with [New].
 type Transport struct {
-	opts  Options
-	first atomic.Pointer[string] // the host of the first request, where no hosts are named
+	opts   Options
+	first  atomic.Pointer[string] // the host of the first request, where no hosts are named
+	issued atomic.Int64           // when the last request for a tunnel was signed, in Unix milliseconds
 }
 
 var _ http.RoundTripper = (*Transport)(nil)

@@ -2,6 +2,7 @@ package signer_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -331,8 +332,7 @@ func TestEachAttemptIsSignedAnew(t *testing.T) {
 		t.Run(string(opts.Scheme), func(t *testing.T) {
 			t.Parallel()
 			var sent base
-			clock := apitokentest.NewClock(noon)
-			opts.Base, opts.Clock = &sent, clock
+			opts.Base = &sent // the clock stands still
 			transport := newTransport(t, opts)
 			r := newRequest(t, "POST", "https://api.example.com/", `{"a":1}`)
 			seen := map[string]bool{}
@@ -351,9 +351,6 @@ func TestEachAttemptIsSignedAnew(t *testing.T) {
 				signed := proof[:strings.LastIndexByte(proof, '.')]
 				require.False(t, seen[signed], "signed before")
 				seen[signed] = true
-				if opts.Scheme == apitoken.SchemeJWS {
-					clock.Advance(time.Millisecond)
-				}
 			}
 		})
 	}
@@ -416,7 +413,6 @@ func TestConnectionThatWasClosed(t *testing.T) {
 				t.Parallel()
 				server := newFlaky(t, 2, func() {})
 				opts.Base = &http.Transport{}
-				opts.Clock = apitoken.ClockFunc(ticking(noon))
 				client := &http.Client{Transport: newTransport(t, opts)}
 				defer client.CloseIdleConnections()
 				do := func() error {
@@ -451,15 +447,36 @@ func TestConnectionThatWasClosed(t *testing.T) {
 	}
 }
 
-// ticking returns a clock that is a millisecond later each time.
-func ticking(at time.Time) func() time.Time {
-	var mu sync.Mutex
-	return func() time.Time {
-		mu.Lock()
-		defer mu.Unlock()
-		at = at.Add(time.Millisecond)
-		return at
+// The milliseconds that are made up do not lead away from the time, and follow a clock
+// that is put back.
+func TestTunnelTimesAreUnique(t *testing.T) {
+	t.Parallel()
+	var sent base
+	clock := apitokentest.NewClock(noon)
+	transport := newTransport(t, signer.Options{
+		Scheme: apitoken.SchemeJWS, Token: tokenID, Secret: apitoken.NewSecret(secretKey), Base: &sent, Clock: clock,
+	})
+	next := func() int64 {
+		_, err := transport.RoundTrip(newRequest(t, "GET", "https://api.example.com/", ""))
+		require.NoError(t, err)
+		_, jws := sent.last()
+		header, _ := parts(t, jws, []byte(secretKey))
+		var times struct {
+			IssuedAt int64 `json:"issuedAt"`
+		}
+		require.NoError(t, json.Unmarshal([]byte(header), &times))
+		return times.IssuedAt - clock.Now().UnixMilli()
 	}
+	for want := range int64(1001) {
+		require.Equal(t, want, next())
+	}
+	require.Equal(t, int64(0), next())
+	require.Equal(t, int64(1), next())
+	clock.Advance(time.Minute)
+	require.Equal(t, int64(0), next())
+	clock.Advance(-time.Hour)
+	require.Equal(t, int64(0), next())
+	require.Equal(t, int64(1), next())
 }
 
 // A connection that is new was not closed before the service saw the request.

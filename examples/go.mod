@@ -7,11 +7,13 @@ require (
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/stretchr/testify v1.12.1
 	github.com/tokenry/apitoken v0.0.0
+	github.com/tokenry/apitoken/httpsig v0.0.0
 	modernc.org/sqlite v1.60.1
 )
 
 require (
 	filippo.io/edwards25519 v1.2.0 // indirect
+	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/golang-jwt/jwt/v5 v5.3.1 // indirect
 	github.com/google/uuid v1.6.0 // indirect
@@ -33,3 +35,5 @@ require (
 )
 
 replace github.com/tokenry/apitoken => ../
+
+replace github.com/tokenry/apitoken/httpsig => ../httpsig

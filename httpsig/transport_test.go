@@ -187,7 +187,12 @@ func TestStaleConnection(t *testing.T) {
 	require.EqualError(t, err, "broken pipe", "on a new connection there is no second attempt")
 	require.Len(t, base.seen, 1)
 	require.NotNil(t, base.seen[0].Body, "http.Transport repeats no body that it cannot get again")
-	require.Nil(t, base.seen[0].GetBody)
+	r, err := http.NewRequestWithContext(t.Context(), "POST", "https://"+s.Listener.Addr().String(), strings.NewReader("x"))
+	require.NoError(t, err)
+	r.Header.Set("Idempotency-Key", "1")
+	_, err = transport.RoundTrip(r)
+	require.EqualError(t, err, "broken pipe")
+	require.Nil(t, base.seen[1].GetBody, "nor this one")
 
 	// The real one: the server closes each connection right after its answer.
 	stale := newService(t, (*httptest.Server).Start)

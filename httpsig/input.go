@@ -186,7 +186,7 @@ func (in *input) fill(p *apitoken.Proof) error {
 		default:
 			return malformed("parameter %q is not known", clip(param.name))
 		}
-		if param.kind != want {
+		if param.kind != want || want == kindInteger && param.text[0] == '-' {
 			return malformed("parameter %q is not of its type", param.name)
 		}
 		switch param.name {

@@ -423,6 +423,8 @@ func TestRefusedInput(t *testing.T) {
 		{"no created", list + fmt.Sprintf(`;keyid=%q;nonce="n"`, c.id), "created is missing"},
 		{"created as a string", list + fmt.Sprintf(`;created="1";keyid=%q;nonce="n"`, c.id), `"created" is not of its type`},
 		{"created as a decimal", list + fmt.Sprintf(`;created=1.0;keyid=%q;nonce="n"`, c.id), `"created" is not of its type`},
+		{"created before 1970", list + fmt.Sprintf(`;created=-1;keyid=%q;nonce="n"`, c.id), `"created" is not of its type`},
+		{"expires at Go's zero time", list + good + ";expires=-62135596800", `"expires" is not of its type`},
 		{"created of 16 digits", list + fmt.Sprintf(`;created=1234567890123456;keyid=%q;nonce="n"`, c.id), "is no dictionary"},
 		{"no keyid", list + `;created=1;nonce="n"`, "keyid is missing"},
 		{"no nonce", list + fmt.Sprintf(`;created=1;keyid=%q`, c.id), "nonce is missing"},
@@ -511,6 +513,17 @@ func TestBodies(t *testing.T) {
 	chunked = c.good("/", "0123456789")
 	chunked.ContentLength = -1
 	require.Empty(t, w.answer(chunked))
+
+	// A length that nobody tells beforehand.
+	short := func(body string, values ...string) *http.Request {
+		r := post("/", body)
+		r.ContentLength = -1
+		return c.signed(r, c.params(), join(target, values)...)
+	}
+	require.Empty(t, w.answer(short("")))
+	require.Equal(t, "401 body_digest", w.answer(short("x")))
+	require.Equal(t, malformed, w.answer(short("x", "content-digest", digest("x"))))
+	require.ErrorContains(t, w.refused, "content-type")
 
 	unread := c.good("/", "{}")
 	unread.Header.Set("Signature", "sig1=:"+base64.StdEncoding.EncodeToString(make([]byte, 64))+":")

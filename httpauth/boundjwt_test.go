@@ -386,7 +386,7 @@ func TestBoundJWTBody(t *testing.T) {
 		}
 	}
 
-	r := boundRequest("POST", "/", "", signed(client{w.secret.id, "HS256", []byte("guessed")}, "ab"))
+	r := boundRequest("POST", "/", "", signed(client{w.secret.id, "HS256", []byte("a secret that was guessed")}, "ab"))
 	r.Body = io.NopCloser(iotest.ErrReader(errors.New("nobody may read this")))
 	_, err := w.send(opts, middleware, r)
 	require.ErrorIs(t, err, apitoken.ErrBadSignature)

@@ -132,7 +132,7 @@ func TestTunnelInnerRequest(t *testing.T) {
 		TrustedProxies: prefixes(proxy + "/32"), Headers: []string{"X-Api-Token"},
 		OnVerified: func(ctx context.Context, p apitoken.Principal) { labelled++ },
 	})
-	c := client{"0123456789abcdefABCDEF", "HS256", []byte("secret")}
+	c := client{"0123456789abcdefABCDEF", "HS256", []byte("a secret of 24 characters")}
 	var got *http.Request
 	inner := http.NewServeMux()
 	inner.Handle("PUT /v1/{name}", auth.Middleware(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

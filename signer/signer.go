@@ -20,7 +20,7 @@
 // the service accepts each only once. A client or a library that tries again calls
 // RoundTrip again. [http.Transport] by itself repeats a request when a connection
 // that was kept open turns out to be closed: it is kept from that, and the Transport
-// here does it, for the same requests, with another signature.
+// here does it, for the requests that are safe to repeat, with another signature.
 //
 // The credential goes to no other host than those in [Options].Hosts. A redirect to
 // another host is followed without it, as [http.Client] does with an Authorization
@@ -137,6 +137,10 @@ func (t *Transport) admits(host string) bool {
 	return first != nil && *first == host
 }
 
+// maxAttempts is enough for the two idle connections that http.Transport keeps by
+// default. With HTTP/2 a connection can fail a request and go on, so there is a limit.
+const maxAttempts = 3
+
 func (t *Transport) send(r *http.Request) (*http.Response, error) {
 	if t.opts.Scheme == apitoken.SchemeBearer {
 		out, err := t.prepared(r, nil)
@@ -149,13 +153,13 @@ func (t *Transport) send(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for attempt := 1; ; attempt++ {
 		out, err := t.prepared(r, body)
 		if err != nil {
 			return nil, err
 		}
 		resp, stale, err := t.once(out)
-		if err == nil || !stale || !repeatable(r) {
+		if err == nil || !stale || !repeatable(r) || attempt == maxAttempts {
 			return resp, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -477,6 +478,42 @@ func TestTunnelTimesAreUnique(t *testing.T) {
 	clock.Advance(-time.Hour)
 	require.Equal(t, int64(0), next())
 	require.Equal(t, int64(1), next())
+}
+
+// With HTTP/2 a request may fail on a connection that goes on: there is an end to
+// trying, and no request without a body gets one on its way.
+func TestHTTP2(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	var seen []string
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		mu.Lock()
+		defer mu.Unlock()
+		seen = append(seen, fmt.Sprint(r.Proto, " ", r.Method, " ", string(body), " ", err))
+		if r.URL.Path == "/abort" {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	client := &http.Client{Transport: newTransport(t, signer.Options{
+		Scheme: apitoken.SchemeJWT, Token: tokenID, Secret: apitoken.NewSecret(secretKey), Audience: "x", Base: server.Client().Transport,
+	})}
+	for _, r := range []*http.Request{
+		newRequest(t, "GET", server.URL, ""), newRequest(t, "PUT", server.URL, "text"), newRequest(t, "GET", server.URL, "text"),
+	} {
+		resp, err := client.Do(r)
+		require.NoError(t, err)
+		require.NoError(t, resp.Body.Close())
+	}
+	require.Equal(t, []string{"HTTP/2.0 GET  <nil>", "HTTP/2.0 PUT text <nil>", "HTTP/2.0 GET text <nil>"}, seen)
+	_, err := client.Do(newRequest(t, "GET", server.URL+"/abort", ""))
+	require.Error(t, err)
+	mu.Lock()
+	defer mu.Unlock()
+	require.Len(t, seen, 6)
 }
 
 // A connection that is new was not closed before the service saw the request.

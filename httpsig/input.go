@@ -75,7 +75,7 @@ func (in *input) param(name string) (item, bool) {
 func joined(name string, lines []string) (string, error) {
 	size := 0
 	for _, line := range lines {
-		size += len(line)
+		size += len(line) + len(", ")
 	}
 	if size > maxFieldBytes {
 		return "", malformed("%s has %d bytes, at most %d are read", name, size, maxFieldBytes)
@@ -228,6 +228,8 @@ func unix(text string) time.Time {
 	return time.Unix(n, 0)
 }
 
+var errBytes = errors.New("is no dictionary of byte sequences, has more than 4, or names one twice")
+
 // parseSignature returns the bytes that Signature has under a label (RFC 9421,
 // section 4.2).
 func parseSignature(text, label string) ([]byte, error) {
@@ -238,7 +240,7 @@ func parseSignature(text, label string) ([]byte, error) {
 	for more := !s.done(); more; n++ {
 		name, ok := s.key()
 		if !ok || n == maxLabels || !s.is('=') {
-			return nil, malformed("Signature %w", errDictionary)
+			return nil, malformed("Signature %w", errBytes)
 		}
 		for _, before := range labels[:n] {
 			ok = ok && before != name
@@ -246,13 +248,13 @@ func parseSignature(text, label string) ([]byte, error) {
 		labels[n] = name
 		value, fine := s.bareItem()
 		if _, plain := s.params(nil, maxParams); !ok || !fine || !plain || value.kind != kindBytes {
-			return nil, malformed("Signature %w", errDictionary)
+			return nil, malformed("Signature %w", errBytes)
 		}
 		if name == label {
 			found = value.text
 		}
 		if more, ok = s.more(); !ok {
-			return nil, malformed("Signature %w", errDictionary)
+			return nil, malformed("Signature %w", errBytes)
 		}
 	}
 	if found == "" {

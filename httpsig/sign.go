@@ -34,34 +34,37 @@ type content struct {
 	again  func() (io.ReadCloser, error) // nil = it is held
 }
 
-// readContent reads the body of r and closes it.
-func readContent(r *http.Request, most int64) (content, error) {
-	var c content
+// readContent reads the body of r and closes it. At most most bytes are held.
+func readContent(r *http.Request, most int64) (c content, err error) {
 	if r.Body == nil || r.Body == http.NoBody {
-		return c, nil
+		return content{}, nil
 	}
 	defer r.Body.Close()
-	in := io.Reader(io.LimitReader(r.Body, most+1))
-	var held bytes.Buffer
-	if c.again = r.GetBody; c.again != nil {
-		body, err := c.again()
+	if r.GetBody != nil {
+		body, err := r.GetBody()
 		if err != nil {
 			return content{}, fmt.Errorf("httpsig: Request.GetBody: %w", err)
 		}
 		defer body.Close()
-		in = body
-	} else if in = io.TeeReader(in, &held); r.ContentLength > most {
+		h := sha256.New()
+		if c.length, err = io.Copy(h, body); err != nil {
+			return content{}, fmt.Errorf("httpsig: the body cannot be read: %w", err)
+		}
+		c.again = r.GetBody
+		h.Sum(c.sum[:0])
+		return c, nil
+	}
+	if r.ContentLength > most {
 		return content{}, signer.ErrBodyTooLarge
 	}
-	h := sha256.New()
-	var err error
-	if c.length, err = io.Copy(h, in); err != nil {
+	c.held, err = io.ReadAll(http.MaxBytesReader(nil, r.Body, most))
+	if _, long := errors.AsType[*http.MaxBytesError](err); long {
+		return content{}, signer.ErrBodyTooLarge
+	}
+	if err != nil {
 		return content{}, fmt.Errorf("httpsig: the body cannot be read: %w", err)
 	}
-	if c.held = held.Bytes(); c.again == nil && c.length > most {
-		return content{}, signer.ErrBodyTooLarge
-	}
-	h.Sum(c.sum[:0])
+	c.length, c.sum = int64(len(c.held)), sha256.Sum256(c.held)
 	return c, nil
 }
 

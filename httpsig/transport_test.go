@@ -9,6 +9,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -137,6 +138,15 @@ func (b *record) RoundTrip(r *http.Request) (*http.Response, error) {
 		return b.reply(r)
 	}
 	return &http.Response{StatusCode: 200, Body: http.NoBody, Header: http.Header{}, Request: r}, nil
+}
+
+// A limit of more than all is no limit.
+func TestTransportWithoutLimit(t *testing.T) {
+	t.Parallel()
+	s := newService(t, (*httptest.Server).Start)
+	transport := s.secretTransport(t, func(o *httpsig.TransportOptions) { o.MaxBody = math.MaxInt64 })
+	status, _, text := send(t, transport, "POST", s.URL, io.NopCloser(strings.NewReader("whole")))
+	require.Equal(t, []any{200, "whole"}, []any{status, text})
 }
 
 // Each attempt has another signature, with the time of the clock.

@@ -14,21 +14,22 @@
 //
 // # What is read
 //
-// Credentials come from headers only, never from the URL, the body or a cookie:
-// 'Authorization: Bearer' and 'Authorization: SSWS' (S1.2), the headers named in
-// [Options].Headers (S3.19), and the pair of headers for an ID and secret of an
-// older kind (S3.17). A request has exactly one. Two, an empty one, or half of a
-// pair is a 400, whatever the rest is worth, because two parties that read such a
-// request may each believe another credential. An Authorization header of a
-// scheme that is not ours, such as Basic, is no credential (RFC 6750, section
-// 3.1), but beside one of ours it makes two.
+// Credentials come from headers, never from the URL or a cookie, and from a body only
+// where [Auth.Tunnel] stands: 'Authorization: Bearer' and 'Authorization: SSWS' (S1.2),
+// the headers named in [Options].Headers (S3.19), the pair of headers for an ID and
+// secret of an older kind (S3.17), and the signatures that [Options].Proofs read. A
+// request has exactly one. Two, an empty one, or half of a pair is a 400, whatever the
+// rest is worth, because two parties that read such a request may each believe another
+// credential. An Authorization header of a scheme that is not ours, such as Basic, is
+// no credential (RFC 6750, section 3.1), but beside one of ours it makes two.
 //
 // # What is answered
 //
-//	400  two credentials, or one that cannot be read
+//	400  two credentials, one that cannot be read, or a signed body that breaks off
 //	401  no credential, or one that is not accepted; all of these look alike
 //	403  a permission, the origin, the client's address, the kind of the token
 //	404, 409, 422  from managing calls, through WriteError
+//	405, 413  another method than POST at a tunnel; a signed body that is too long
 //	429  a rate limit, or too many failed attempts, with Retry-After
 //	503  a part that must answer did not, with Retry-After
 //	500  any other error; nothing of it is shown
@@ -41,6 +42,15 @@
 // a permission; 'kinds' for a kind; 'errors', a list of field and problem, for
 // invalid requests; 'violated-policies' for a rate limit. Nothing that is refused
 // may be cached.
+//
+// # Signed requests
+//
+// A client that signs sends no secret along, and what is read on the way is of no use
+// to anybody: [NewBoundJWT] is for a JWT in each request, [Auth.Tunnel] for requests
+// inside a JWS, and module httpsig for HTTP Message Signatures (RFC 9421). Tokens are
+// used so if their apitoken.Policy names the scheme. All are checked by
+// apitoken.Service.Verify, in one order, and each is accepted once. docs/signing.md
+// has what clients send.
 //
 // # Leaked tokens
 //

@@ -51,6 +51,7 @@ type world struct {
 	handler http.Handler
 	refused error // of the last request, nil = it was let through
 	body    string
+	token   apitoken.ID
 }
 
 func newWorld(t testing.TB, opts httpsig.Options) *world {
@@ -78,7 +79,8 @@ func (w *world) serve(opts httpsig.Options) {
 	})
 	w.handler = auth.Middleware(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		w.refused, w.body = nil, string(body)
+		p, _ := httpauth.FromContext(r.Context())
+		w.refused, w.body, w.token = nil, string(body), p.Token
 	}))
 }
 
@@ -128,7 +130,7 @@ func (c *client) sign(base string) []byte {
 		return mac.Sum(nil)
 	}
 	sum := sha256.Sum256([]byte(base))
-	der, err := ecdsa.SignASN1(rand.Reader, c.key, sum[:])
+	der, err := c.key.Sign(nil, sum[:], crypto.SHA256) // RFC 6979: the same in each run
 	if err != nil {
 		panic(err)
 	}

@@ -46,6 +46,15 @@ func (e *requestError) Reason() string { return e.reason }
 // that a handler reads the same bytes again. A longer body is not read to its end.
 // Errors are [ErrBodyTooLarge] and [ErrUnreadableBody]; nothing is put back then.
 func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	body, err := readWhole(w, r, limit)
+	if err == nil && body != nil {
+		r.Body = readAgain{bytes.NewReader(body), r.Body}
+	}
+	return body, err
+}
+
+// readWhole is ReadBody for a body that nobody reads again.
+func readWhole(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.Body == nil || r.Body == http.NoBody {
 		return nil, nil
 	}
@@ -59,7 +68,6 @@ func ReadBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		}
 		return nil, ErrUnreadableBody
 	}
-	r.Body = readAgain{bytes.NewReader(body), r.Body}
 	return body, nil
 }
 

@@ -169,7 +169,6 @@ func (t *tunnel) verify(w http.ResponseWriter, r *http.Request, v *verified) (*t
 	if r.Method != http.MethodPost {
 		return nil, errTunnelMethod
 	}
-	r = r.WithContext(r.Context()) // its body is read here
 	if t.presentsOther(w, r) {
 		return nil, apitoken.ErrTwoCredentials
 	}
@@ -181,7 +180,7 @@ func (t *tunnel) verify(w http.ResponseWriter, r *http.Request, v *verified) (*t
 	if err != nil {
 		return nil, err
 	}
-	text, err := ReadBody(w, r, t.limit)
+	text, err := readWhole(w, r, t.limit)
 	if err != nil {
 		return nil, err
 	}
@@ -207,6 +206,9 @@ func (t *tunnel) presentsOther(w http.ResponseWriter, r *http.Request) bool {
 	}
 	if len(r.Header["Authorization"]) > 0 || a.presentsOwn(r.Header) {
 		return true
+	}
+	if len(a.opts.Proofs) > 0 {
+		r = r.WithContext(r.Context())
 	}
 	for _, reader := range a.opts.Proofs {
 		if proof, err := reader.ReadProof(w, r); proof != nil || err != nil {
@@ -245,7 +247,8 @@ func (t *tunnel) read(outer *http.Request, text []byte, call *tunnelled) (*apito
 		return nil, malformed("header: uri leads to the tunnel itself")
 	}
 	proof.Repeatable = t.replay == ReplayOff || t.replay == ReplayUnsafe && isSafe(call.method)
-	proof.CheckBody = func(context.Context) error { return call.readPayload(signed.Payload) }
+	payload := signed.Payload
+	proof.CheckBody = func(context.Context) error { return call.readPayload(payload) }
 	return proof, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"net/url"
 	"path"
-	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -24,25 +23,36 @@ type tunnelled struct {
 
 // readHeader reads all but the body. content-type and query-string may be missing.
 func (c *tunnelled) readHeader(header jws.Object) error {
-	var uri, query string
-	for _, field := range [...]struct {
-		name     string
-		optional bool
-		into     *string
-	}{{"method", false, &c.method}, {"uri", false, &uri}, {"content-type", true, &c.contentType}, {"query-string", true, &query}} {
-		if field.optional && !header.Has(field.name) {
-			continue
-		}
-		text, err := header.String(field.name)
-		if err != nil {
-			return malformed("header: %w", err)
-		}
-		*field.into = text
+	var err error
+	if c.method, err = header.String("method"); err != nil {
+		return malformed("header: %w", err)
+	}
+	uri, err := header.String("uri")
+	if err != nil {
+		return malformed("header: %w", err)
+	}
+	if c.contentType, err = optionalText(header, "content-type"); err != nil {
+		return err
+	}
+	query, err := optionalText(header, "query-string")
+	if err != nil {
+		return err
 	}
 	if len(c.contentType) > maxTunnelContentType || strings.IndexFunc(c.contentType, func(r rune) bool { return r < ' ' || r > '~' }) >= 0 {
 		return malformed("header: content-type needs at most %d printable ASCII characters", maxTunnelContentType)
 	}
 	return c.readTarget(uri, query)
+}
+
+func optionalText(header jws.Object, name string) (string, error) {
+	if !header.Has(name) {
+		return "", nil
+	}
+	text, err := header.String(name)
+	if err != nil {
+		return "", malformed("header: %w", err)
+	}
+	return text, nil
 }
 
 // readTarget makes the request target. What differs between two readers of a path
@@ -64,7 +74,7 @@ func (c *tunnelled) readTarget(uri, query string) error {
 		return malformed("header: uri hides control characters, a backslash or what is not UTF-8")
 	case strings.HasPrefix(decoded, "//"):
 		return malformed("header: uri must begin with one slash")
-	case slices.ContainsFunc(strings.Split(decoded, "/"), func(s string) bool { return s == "." || s == ".." }):
+	case hasDots(decoded):
 		return malformed("header: uri has a segment of dots")
 	}
 	if _, err := url.QueryUnescape(query); err != nil || !isTargetText(query, "#") || strings.HasPrefix(query, "?") {
@@ -85,15 +95,35 @@ func isTargetText(s, without string) bool {
 	return strings.IndexFunc(s, func(r rune) bool { return r <= ' ' || r > '~' || strings.ContainsRune(without, r) }) < 0
 }
 
+// hasDots reports whether a path has a segment of one or two dots.
+func hasDots(p string) bool {
+	for segment := range strings.SplitSeq(p, "/") {
+		if segment == "." || segment == ".." {
+			return true
+		}
+	}
+	return false
+}
+
 // leadsTo reports whether the request would come to where outer came: its own path
 // or, where something in front has rewritten that, the path it was sent to.
 func (c *tunnelled) leadsTo(outer *http.Request) bool {
-	clean := path.Clean(c.url.Path)
-	if clean == path.Clean("/"+outer.URL.Path) {
+	clean := cleanPath(c.url.Path)
+	if clean == cleanPath(outer.URL.Path) {
 		return true
 	}
+	if outer.RequestURI == outer.URL.Path {
+		return false
+	}
 	sent, err := url.ParseRequestURI(outer.RequestURI)
-	return err == nil && clean == path.Clean("/"+sent.Path)
+	return err == nil && clean == cleanPath(sent.Path)
+}
+
+func cleanPath(p string) string {
+	if p == "" || p[0] != '/' {
+		p = "/" + p
+	}
+	return path.Clean(p)
 }
 
 // readPayload takes the body out of the payload, byte for byte as it stands there.

@@ -171,7 +171,7 @@ func (o *Options) checkPlaces(bad fault) {
 
 // isP256 is false for a nil pointer too, whose methods would panic.
 func isP256(key crypto.Signer) bool {
-	if private, ok := key.(*ecdsa.PrivateKey); ok && (private == nil || private.Curve == nil) {
+	if private, ok := key.(*ecdsa.PrivateKey); ok && private == nil {
 		return false
 	}
 	public, ok := key.Public().(*ecdsa.PublicKey)
@@ -180,7 +180,7 @@ func isP256(key crypto.Signer) bool {
 
 func isPath(s string) bool {
 	u, err := url.Parse(s)
-	return err == nil && isVisible(s) && s[0] == '/' && !strings.HasPrefix(s, "//") && u.EscapedPath() == s
+	return err == nil && isVisible(s) && s[0] == '/' && u.EscapedPath() == s
 }
 
 func isVisible(s string) bool {

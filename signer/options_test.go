@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,7 +55,8 @@ func TestOptionsAreChecked(t *testing.T) {
 		{"a key of another algorithm", signer.Options{Scheme: jws, Token: tokenID, Key: edwards}, []string{"Key"}},
 		{"no key in a pointer", signer.Options{Scheme: jws, Token: tokenID, Key: (*ecdsa.PrivateKey)(nil)}, []string{"Key"}},
 		{"an empty key", signer.Options{Scheme: jws, Token: tokenID, Key: &ecdsa.PrivateKey{}}, []string{"Key"}},
-		{"a key that has no public half", signer.Options{Scheme: jws, Token: tokenID, Key: keyFunc(nil)}, []string{"Key"}},
+		{"a key that has no public half", signer.Options{Scheme: jws, Token: tokenID, Key: noPublic{}}, []string{"Key"}},
+		{"a key with no public half in a pointer", signer.Options{Scheme: jws, Token: tokenID, Key: noPublic{public: (*ecdsa.PublicKey)(nil)}}, []string{"Key"}},
 		{"a secret key", signer.Options{Scheme: jws, Token: tokenID, Secret: secret(secretKey)}, nil},
 		{"a secret key of another form", signer.Options{Scheme: jws, Token: tokenID, Secret: secret(strings.Repeat("=", 32))}, nil},
 		{"one that is too short", signer.Options{Scheme: jws, Token: tokenID, Secret: secret(strings.Repeat("=", 31))}, []string{"Secret"}},
@@ -91,9 +93,18 @@ func TestOptionsAreChecked(t *testing.T) {
 type keyFunc func(digest []byte) ([]byte, error)
 
 func (f keyFunc) Public() crypto.PublicKey {
-	if f == nil {
-		return nil
-	}
 	g := elliptic.P256().Params()
-	return &ecdsa.PublicKey{Curve: elliptic.P256(), X: g.Gx, Y: g.Gy}
+	point := slices.Concat([]byte{4}, g.Gx.FillBytes(make([]byte, 32)), g.Gy.FillBytes(make([]byte, 32)))
+	public, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), point)
+	if err != nil {
+		panic(err)
+	}
+	return public
 }
+
+type noPublic struct {
+	keyFunc
+	public crypto.PublicKey
+}
+
+func (n noPublic) Public() crypto.PublicKey { return n.public }

@@ -119,7 +119,7 @@ func (t *Transport) carries(r *http.Request) (bool, error) {
 		return false, ErrTarget
 	}
 	host := hostOf(u)
-	if r.Response == nil && len(t.opts.Hosts) == 0 {
+	if len(t.opts.Hosts) == 0 {
 		t.first.CompareAndSwap(nil, &host)
 	}
 	if !t.admits(host) {
@@ -187,7 +187,7 @@ func (t *Transport) once(out *http.Request) (resp *http.Response, stale bool, er
 		return resp, false, nil
 	}
 	timeout, ok := errors.AsType[net.Error](err)
-	return nil, reused.Load() && ctx.Err() == nil && !(ok && timeout.Timeout()), err
+	return nil, reused.Load() && !(ok && timeout.Timeout()), err
 }
 
 // repeatable reports whether [http.Transport] would repeat r: the methods are those

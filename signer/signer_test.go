@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/big"
 	"net/http"
 	"strings"
 	"testing"
@@ -270,7 +271,7 @@ func TestNothingSentIsShown(t *testing.T) {
 				if key != nil {
 					scalar, err := key.Bytes()
 					require.NoError(t, err)
-					require.NotContains(t, printed, fmt.Sprint(key.D), "%x", scalar)
+					require.NotContains(t, printed, new(big.Int).SetBytes(scalar).String())
 				}
 			}
 		})

@@ -8,7 +8,9 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -154,6 +156,7 @@ func TestRefusedBeforeSending(t *testing.T) {
 		{"no TLS and its port", "http://api.example.com:443/v1", nil, signer.ErrInsecure, false},
 		{"no TLS to a name that only begins so", "http://localhost.example/v1", nil, signer.ErrInsecure, false},
 		{"another protocol", "ftp://api.example.com/v1", nil, signer.ErrInsecure, false},
+		{"another protocol to this machine", "ftp://127.0.0.1/v1", nil, signer.ErrInsecure, false},
 		{"no host", "/v1", nil, signer.ErrTarget, false},
 		{"no URL", fine, func(r *http.Request) { r.URL = nil }, signer.ErrTarget, false},
 		{"an Authorization header", fine, header("Authorization", "Basic eDp5"), signer.ErrTwoCredentials, false},
@@ -306,6 +309,24 @@ func again(content string) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }
 }
 
+// A copy of a body that was read to sign it is closed, and so is one that was sent.
+func TestCopiesOfABodyAreClosed(t *testing.T) {
+	t.Parallel()
+	var sent base
+	var copies []*closer
+	r := newRequest(t, "POST", "https://api.example.com/", "text")
+	r.GetBody = func() (io.ReadCloser, error) {
+		copies = append(copies, &closer{Reader: strings.NewReader("text")})
+		return copies[len(copies)-1], nil
+	}
+	_, err := newTransport(t, signer.Options{
+		Scheme: apitoken.SchemeJWT, Token: tokenID, Secret: apitoken.NewSecret(secretKey), Audience: "x", Base: &sent,
+	}).RoundTrip(r)
+	require.NoError(t, err)
+	require.Len(t, copies, 2)
+	require.Equal(t, []int{1, 1}, []int{copies[0].closed, copies[1].closed})
+}
+
 // The default limit of a tunnel makes a JWS that the default of the server takes.
 func TestDefaultTunnelBodyFits(t *testing.T) {
 	t.Parallel()
@@ -396,15 +417,18 @@ func TestConnectionThatWasClosed(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
 		name, method, body string
-		idempotent         bool
+		header             string // that makes it safe to repeat
 		repeats            bool
 	}{
-		{"GET", "GET", "", false, true},
-		{"HEAD", "HEAD", "", false, true},
-		{"GET with a body", "GET", `{"a":1}`, false, true},
-		{"POST", "POST", `{"a":1}`, false, false},
-		{"DELETE", "DELETE", "", false, false},
-		{"POST with a key that makes it safe", "POST", `{"a":1}`, true, true},
+		{"GET", "GET", "", "", true},
+		{"HEAD", "HEAD", "", "", true},
+		{"OPTIONS", "OPTIONS", "", "", true},
+		{"TRACE", "TRACE", "", "", true},
+		{"GET with a body", "GET", `{"a":1}`, "", true},
+		{"POST", "POST", `{"a":1}`, "", false},
+		{"DELETE", "DELETE", "", "", false},
+		{"POST with a key", "POST", `{"a":1}`, "Idempotency-Key", true},
+		{"POST with a key as it was named before", "POST", `{"a":1}`, "X-Idempotency-Key", true},
 	} {
 		for _, opts := range schemes(t) {
 			if opts.Scheme == apitoken.SchemeBearer {
@@ -418,8 +442,8 @@ func TestConnectionThatWasClosed(t *testing.T) {
 				defer client.CloseIdleConnections()
 				do := func() error {
 					r := newRequest(t, tc.method, server.URL+"/v1", tc.body)
-					if tc.idempotent {
-						r.Header.Set("Idempotency-Key", "1")
+					if tc.header != "" {
+						r.Header.Set(tc.header, "1")
 					}
 					resp, err := client.Do(r)
 					if err == nil {
@@ -478,6 +502,46 @@ func TestTunnelTimesAreUnique(t *testing.T) {
 	clock.Advance(-time.Hour)
 	require.Equal(t, int64(0), next())
 	require.Equal(t, int64(1), next())
+}
+
+// pooled is a base that fails on a connection that was kept open, and can be told to
+// close such.
+type pooled struct {
+	err           error
+	tried, closed int
+}
+
+func (p *pooled) RoundTrip(r *http.Request) (*http.Response, error) {
+	p.tried++
+	httptrace.ContextClientTrace(r.Context()).GotConn(httptrace.GotConnInfo{Reused: true})
+	return nil, p.err
+}
+
+func (p *pooled) CloseIdleConnections() { p.closed++ }
+
+func TestTryingEnds(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name  string
+		err   error
+		tries int
+	}{
+		{"after three connections", io.EOF, 3},
+		{"after one that was waited for", os.ErrDeadlineExceeded, 1},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			base := &pooled{err: tc.err}
+			transport := newTransport(t, signer.Options{
+				Scheme: apitoken.SchemeJWT, Token: tokenID, Secret: apitoken.NewSecret(secretKey), Audience: "x", Base: base,
+			})
+			_, err := transport.RoundTrip(newRequest(t, "GET", "https://api.example.com/", ""))
+			require.ErrorIs(t, err, tc.err)
+			require.Equal(t, tc.tries, base.tried)
+			(&http.Client{Transport: transport}).CloseIdleConnections()
+			require.Equal(t, 1, base.closed)
+		})
+	}
 }
 
 // With HTTP/2 a request may fail on a connection that goes on: there is an end to

@@ -1,5 +1,8 @@
 // The two sorts of key, as jose takes them.
+import { webcrypto } from 'node:crypto';
 import { importPKCS8 } from 'jose';
+
+globalThis.crypto ??= webcrypto; // Node 18, which Debian 12 has, does not show it
 
 export async function signingKey({ privateKey, secret }) {
   if (privateKey) {

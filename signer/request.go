@@ -20,7 +20,7 @@ func (t *Transport) prepared(r *http.Request, body *body) (*http.Request, error)
 	case apitoken.SchemeJWT:
 		return t.bound(r, body)
 	default:
-		out := r.Clone(r.Context())
+		out := clone(r)
 		out.Header.Set("Authorization", "Bearer "+t.opts.Secret.Reveal())
 		return out, nil
 	}
@@ -61,7 +61,7 @@ func (t *Transport) tunnelled(r *http.Request, body *body) (*http.Request, error
 	if err != nil {
 		return nil, err
 	}
-	out := r.Clone(r.Context())
+	out := clone(r)
 	out.Method = http.MethodPost
 	out.URL = &url.URL{Scheme: r.URL.Scheme, Host: r.URL.Host, Path: t.opts.TunnelPath}
 	if unescaped, err := url.PathUnescape(t.opts.TunnelPath); err == nil {
@@ -123,9 +123,18 @@ func (t *Transport) bound(r *http.Request, body *body) (*http.Request, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := r.Clone(r.Context())
+	out := clone(r)
 	out.Header.Set("Authorization", "Bearer "+token)
 	return out, body.putInto(out)
+}
+
+// clone returns a copy of r, whose header can be changed.
+func clone(r *http.Request) *http.Request {
+	out := r.Clone(r.Context())
+	if out.Header == nil {
+		out.Header = make(http.Header)
+	}
+	return out
 }
 
 // method returns the method as it is sent.

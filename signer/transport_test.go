@@ -309,6 +309,24 @@ func again(content string) func() (io.ReadCloser, error) {
 	return func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(content)), nil }
 }
 
+// http.Client never gives a request without a header, other callers may.
+func TestRequestWithoutHeader(t *testing.T) {
+	t.Parallel()
+	for _, opts := range schemes(t) {
+		t.Run(string(opts.Scheme), func(t *testing.T) {
+			t.Parallel()
+			var sent base
+			opts.Base = &sent
+			r := newRequest(t, "GET", "https://api.example.com/", "")
+			r.Header = nil
+			_, err := newTransport(t, opts).RoundTrip(r)
+			require.NoError(t, err)
+			require.Nil(t, r.Header)
+			require.Len(t, sent.requests, 1)
+		})
+	}
+}
+
 // A copy of a body that was read to sign it is closed, and so is one that was sent.
 func TestCopiesOfABodyAreClosed(t *testing.T) {
 	t.Parallel()

@@ -368,6 +368,7 @@ func TestBoundJWTBody(t *testing.T) {
 		{"as long as can be, chunked", "9876543210", nil, -1, nil, 200},
 		{"too long by its header", "0123456789a", nil, 0, httpauth.ErrBodyTooLarge, 413},
 		{"too long, chunked", "0123456789b", nil, -1, httpauth.ErrBodyTooLarge, 413},
+		{"too long by its header, not read", "0123456789c", iotest.ErrReader(errors.New("nobody may read this")), 11, httpauth.ErrBodyTooLarge, 413},
 		{"breaks off", "0123", iotest.ErrReader(errors.New("reset")), -1, httpauth.ErrUnreadableBody, 400},
 	} {
 		r := boundRequest("POST", "/", tc.body, signed(w.secret, tc.body))

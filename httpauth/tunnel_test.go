@@ -382,7 +382,7 @@ func TestTunnelIsMalformed(t *testing.T) {
 		"no method": field("method", nil), "method in lower case": field("method", "get"), "method not tunnelled": field("method", "PATCH"),
 		"CONNECT": field("method", "CONNECT"), "method with more": field("method", "GET /"), "method is a list": field("method", []string{"GET"}), "empty method": field("method", ""),
 		"no issuedAt": field("issuedAt", nil), "issuedAt with a fraction": raw("issuedAt", "1800000000000.5"), "issuedAt with an exponent": raw("issuedAt", "18e11"),
-		"issuedAt is a date": field("issuedAt", "2027-03-01"), "issuedAt negative": field("issuedAt", -1), "issuedAt too large": raw("issuedAt", "9223372036854775807"),
+		"issuedAt is a date": field("issuedAt", "2027-03-01"), "issuedAt negative": field("issuedAt", -1), "issuedAt 0": field("issuedAt", 0), "issuedAt too large": raw("issuedAt", "9223372036854775807"),
 		"issuedAt is a text with more": field("issuedAt", "1800000000000 "), "issuedAt is an empty text": field("issuedAt", ""),
 		"type with a break": field("content-type", "a\r\nX-Role: admin"), "type not ASCII": field("content-type", "ü"), "type too long": field("content-type", strings.Repeat("a", 257)), "type is null": raw("content-type", "null"),
 		"no uri": field("uri", nil), "empty uri": uri(""), "relative": uri("a"), "absolute": uri("https://evil.example/a"), "host": uri("//evil.example/a"),

@@ -71,7 +71,7 @@ func FuzzTunnelURI(f *testing.F) {
 	c := client{"0123456789abcdefABCDEF", "HS256", []byte("a secret of 24 characters")}
 	f.Fuzz(func(t *testing.T, uri, query string) {
 		got, _ := through(t, c.sign(toJSON(object{
-			"alg": "HS256", "kid": c.id, "method": "GET", "uri": uri, "query-string": query, "issuedAt": 1_800_000_000_000,
+			"alg": "HS256", "kid": c.id, "method": "GET", "uri": uri, "query-string": query, "issuedAt": int64(1_800_000_000_000),
 		}), "{}"))
 		plain := plainTarget.MatchString(uri) && len(uri) <= 4096 && plainQuery.MatchString(query) && len(query) < 1024 && uri != tunnelPath
 		if got == nil {

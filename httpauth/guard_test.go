@@ -77,7 +77,20 @@ func TestOutageOfAnotherPart(t *testing.T) {
 		w.Store.On(func(apitokentest.Call) error { return errors.New("no connection") })
 		rec, err := s.send(w, s.make(w.key, w.Clock.Now()))
 		requireOutage(t, rec, err)
+
+		w = newSignedWorld(t, func(o *apitoken.Options) { o.Keyring = lostKeys{o.Keyring} })
+		rec, err = s.send(w, s.make(w.secret, w.Clock.Now()))
+		requireOutage(t, rec, err)
+		_, err = s.send(w, s.make(w.key, w.Clock.Now()))
+		require.NoError(t, err, "a public key is not sealed")
 	})
+}
+
+// lostKeys seals and cannot open again.
+type lostKeys struct{ apitoken.KeyWrapper }
+
+func (lostKeys) Unwrap(context.Context, string, []byte, []byte) ([]byte, error) {
+	return nil, errors.New("no connection")
 }
 
 // Signed requests that are not accepted count as failed attempts of their address,

@@ -212,6 +212,32 @@ func TestTunnelCountsOnce(t *testing.T) {
 	require.EqualValues(t, 5, view.Usage.Uses)
 }
 
+// As docs/signing.md shows it: one mux for those who come through the tunnel, who sign
+// otherwise and who send a token along.
+func TestTunnelIntoItsOwnMux(t *testing.T) {
+	t.Parallel()
+	w := newSignedWorld(t)
+	opts := bound()
+	opts.Logger = w.Options.Logger
+	auth := httpauth.New(w.Service, opts)
+	mux := http.NewServeMux()
+	mux.Handle("/v1/", auth.Middleware(echo))
+	mux.Handle("POST /jws/validate", auth.Tunnel(httpauth.TunnelOptions{}, mux))
+
+	const seen = ` acme/ann GET /v1/devices?sort=name "" <nil>`
+	rec := answer(mux, tunnelRequest(sorts[0].make(w.key, w.Clock.Now())))
+	require.Equal(t, "jws"+seen, rec.Body.String())
+	rec = answer(mux, boundRequest("GET", "/v1/devices?sort=name", "", sorts[1].make(w.key, w.Clock.Now())))
+	require.Equal(t, "jwt"+seen, rec.Body.String())
+	r := httptest.NewRequest("GET", "/v1/devices?sort=name", nil)
+	r.Header.Set("Authorization", "Bearer "+w.bearer.Secret.Reveal())
+	require.Equal(t, "bearer"+seen, answer(mux, r).Body.String())
+	require.Equal(t, 401, answer(mux, httptest.NewRequest("GET", "/v1/devices?sort=name", nil)).Code)
+	header := w.key.tunnelHeader("POST", tunnelPath, "", w.Clock.Now())
+	rec = answer(mux, tunnelRequest(w.key.sign(toJSON(header), `{"data":"a.b.c"}`)))
+	requireGolden401(t, rec)
+}
+
 // Another Auth inside knows nothing of the tunnel's.
 func TestTunnelVerifiesForItsOwnAuth(t *testing.T) {
 	t.Parallel()

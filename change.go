@@ -22,6 +22,7 @@ const (
 	verbLeak    = "report a leak"
 	verbIssue   = "issue"
 
+	verbRewrap    = "rewrap"
 	verbRatchet   = "end the bearer value"
 	verbEndLegacy = "end the older credential"
 )

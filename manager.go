@@ -76,6 +76,7 @@ type Maintainer interface {
 	Sweep(ctx context.Context) (Swept, error)
 	Forecast(ctx context.Context, until time.Time) iter.Seq2[Forecasted, error]
 	Reapply(ctx context.Context, actor Actor, req ReapplyRequest) iter.Seq2[Reapplied, error]
+	Rewrap(ctx context.Context, actor Actor, req RewrapRequest) (Rewrapped, error)
 	Flush(ctx context.Context) error
 	Deliver(ctx context.Context) (int, error)
 	Status(ctx context.Context) (ServiceStatus, error)

@@ -237,7 +237,9 @@ func AgentPolicy(kinds map[string]AgentKind) Policy {
 // FixedTermPolicy is the fixed-term family (S2): permissions and resource
 // groups frozen at issue, an expiry date of 90 days by default and one year at
 // most, through the end of that day UTC, announced three days before that date;
-// expired tokens stay visible and locked; no rotation. Creators and managers need
+// expired tokens stay visible and locked; no rotation; an uploaded public key or a
+// generated secret key signs requests (S2.10, S2.11), by any scheme; secret keys need
+// [Options].Keyring. Creators and managers need
 // the permission createPermission, that to manage API credentials (S2.16; "" = any
 // may).
 // Needs [Options].Owners, and [Options].Admins if there is a Notifier.
@@ -245,6 +247,7 @@ func FixedTermPolicy(createPermission string) Policy {
 	return Policy{
 		CreatePermission: createPermission,
 		ManagePermission: createPermission,
+		Schemes:          []Scheme{SchemeBearer, SchemeJWS, SchemeJWT, SchemeHTTPSignature},
 		FreezeResources:  true,
 		Lifetime: Lifetime{
 			Default:  Period{Days: 90},

@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/memstore"
 )
 
 type (
@@ -42,6 +43,7 @@ func TestNewAcceptsPresets(t *testing.T) {
 		"node": apitoken.NodePolicy(), "legacy": apitoken.LegacyPolicy(),
 	}
 	o.Uses = map[string][]apitoken.Kind{"deploy": {"node"}}
+	o.ReplayGuard = memstore.NewReplayGuard(time.Time{}, memstore.ReplayOptions{})
 	s, err := apitoken.New(untouchable{}, o)
 	require.NoError(t, err)
 	require.NotNil(t, s)
@@ -75,7 +77,7 @@ func TestNewNamesWhatAPresetNeeds(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := apitoken.New(untouchable{}, options{Catalog: catalog, Kinds: kinds{"k": tc.policy}})
+			_, err := apitoken.New(memstore.New(), options{Catalog: catalog, Kinds: kinds{"k": tc.policy}})
 			require.Equal(t, tc.fields, faultFields(err))
 			for _, f := range apitoken.Fields(err) {
 				require.Contains(t, f.Problem, tc.fix)

@@ -53,6 +53,14 @@ var everyError = []struct {
 	{apitoken.ErrLegacyEnded, apitoken.ErrUnauthenticated, "legacy_ended"},
 	{apitoken.ErrScheme, apitoken.ErrUnauthenticated, "scheme"},
 
+	{apitoken.ErrMalformedProof, apitoken.ErrUnauthenticated, "malformed_proof"},
+	{apitoken.ErrAlgorithm, apitoken.ErrUnauthenticated, "algorithm"},
+	{apitoken.ErrBadSignature, apitoken.ErrUnauthenticated, "bad_signature"},
+	{apitoken.ErrDERSignature, apitoken.ErrUnauthenticated, "der_signature"},
+	{apitoken.ErrStale, apitoken.ErrUnauthenticated, "stale"},
+	{apitoken.ErrBodyDigest, apitoken.ErrUnauthenticated, "body_digest"},
+	{apitoken.ErrReplayed, apitoken.ErrUnauthenticated, "replayed"},
+
 	{apitoken.ErrOrigin, apitoken.ErrForbidden, "origin"},
 	{apitoken.ErrNetwork, apitoken.ErrForbidden, "network"},
 	{apitoken.ErrMayNot, apitoken.ErrForbidden, "may_not"},
@@ -63,6 +71,12 @@ var everyError = []struct {
 	{apitoken.ErrTwoCredentials, apitoken.ErrInvalid, "two_credentials"},
 	{apitoken.ErrUnreadableHeader, apitoken.ErrInvalid, "unreadable_credential"},
 	{&apitoken.FieldError{Field: "name"}, apitoken.ErrInvalid, "invalid"},
+
+	{apitoken.ErrPrivateKey, apitoken.ErrInvalid, "private_key"},
+	{apitoken.ErrUnsupportedKey, apitoken.ErrInvalid, "unsupported_key"},
+	{apitoken.ErrPointFormat, apitoken.ErrInvalid, "point_format"},
+	{apitoken.ErrInvalidPoint, apitoken.ErrInvalid, "invalid_point"},
+	{apitoken.ErrMalformedKey, apitoken.ErrInvalid, "malformed_key"},
 
 	{apitoken.ErrVersion, apitoken.ErrConflict, "version"},
 	{&apitoken.StateError{Verb: "edit"}, apitoken.ErrConflict, "state"},
@@ -175,6 +189,8 @@ func TestErrorMessagesSayWhatToDo(t *testing.T) {
 	for _, err := range []error{
 		apitoken.ErrNoCredential, apitoken.ErrMalformedToken, apitoken.ErrWrongSecret, apitoken.ErrSuperseded, apitoken.ErrExpired, apitoken.ErrIdle,
 		apitoken.ErrDisabled, apitoken.ErrRevoked, apitoken.ErrOwnerInactive, apitoken.ErrAgentInactive, apitoken.ErrKindUnknown, apitoken.ErrLegacyEnded,
+		apitoken.ErrScheme, apitoken.ErrDERSignature, apitoken.ErrStale, apitoken.ErrReplayed,
+		apitoken.ErrPrivateKey, apitoken.ErrUnsupportedKey, apitoken.ErrPointFormat, apitoken.ErrInvalidPoint, apitoken.ErrMalformedKey,
 		apitoken.ErrTwoCredentials, apitoken.ErrVersion,
 	} {
 		_, advice, found := strings.Cut(strings.TrimPrefix(err.Error(), "apitoken: "), ": ")

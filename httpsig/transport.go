@@ -121,13 +121,13 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	for {
+	for attempt := 1; ; attempt++ {
 		out, err := t.signed(r, &body)
 		if err != nil {
 			return nil, err
 		}
 		resp, stale, err := t.once(out)
-		if err != nil && stale && repeatable(r) {
+		if err != nil && stale && repeatable(r) && attempt < maxAttempts {
 			continue
 		}
 		if resp != nil {
@@ -182,6 +182,10 @@ func (t *Transport) admits(host string) bool {
 	first := t.first.Load()
 	return first != nil && *first == host
 }
+
+// maxAttempts is enough for the two idle connections that http.Transport keeps by
+// default. With HTTP/2 a connection can fail a request and go on, so there is a limit.
+const maxAttempts = 3
 
 // once sends a signed request at most once. stale = it failed on a connection that
 // was kept open from an earlier request, which the service may have closed without

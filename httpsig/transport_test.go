@@ -16,6 +16,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -229,6 +230,33 @@ type closing struct {
 func (c *closing) RoundTrip(r *http.Request) (*http.Response, error) {
 	c.inputs = append(c.inputs, r.Header.Get("Signature-Input"))
 	return c.base.RoundTrip(r)
+}
+
+// With HTTP/2 a request may fail on a connection that goes on: there is an end to
+// trying.
+func TestTryingEnds(t *testing.T) {
+	t.Parallel()
+	var aborted atomic.Int32
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/abort" && aborted.Add(1) <= 100 {
+			panic(http.ErrAbortHandler)
+		}
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	over := &closing{base: server.Client().Transport}
+	transport, err := httpsig.NewTransport(httpsig.TransportOptions{
+		Token: "t", Secret: apitoken.NewSecret(strings.Repeat("s", 32)), Base: over,
+	})
+	require.NoError(t, err)
+	status, _, _ := send(t, transport, "GET", server.URL, nil)
+	require.Equal(t, 200, status)
+	r, err := http.NewRequestWithContext(t.Context(), "GET", server.URL+"/abort", nil)
+	require.NoError(t, err)
+	_, err = transport.RoundTrip(r)
+	require.ErrorContains(t, err, "stream error")
+	require.Len(t, over.inputs, 4, "one, and three that were aborted")
 }
 
 // A redirect within the host is signed, one to another host is followed without a

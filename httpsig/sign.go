@@ -95,6 +95,9 @@ func (noBody) Close() error             { return nil }
 func (t *Transport) signed(r *http.Request, body *content) (*http.Request, error) {
 	o := &t.opts
 	out := r.Clone(r.Context())
+	if out.Header == nil {
+		out.Header = make(http.Header)
+	}
 	names := []string{"@method", "@target-uri"}
 	if body.length > 0 {
 		out.Header.Set("Content-Digest", contentDigest(body.sum[:]))

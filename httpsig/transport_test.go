@@ -150,6 +150,26 @@ func TestTransportWithoutLimit(t *testing.T) {
 	require.Equal(t, []any{200, "whole"}, []any{status, text})
 }
 
+// http.Client never gives a request without a header, other callers may.
+func TestRequestWithoutHeader(t *testing.T) {
+	t.Parallel()
+	for _, body := range []string{"", "text"} {
+		base := &record{}
+		transport, err := httpsig.NewTransport(httpsig.TransportOptions{
+			Token: "t", Secret: apitoken.NewSecret(strings.Repeat("s", 32)), Base: base,
+		})
+		require.NoError(t, err)
+		r, err := http.NewRequestWithContext(t.Context(), "POST", "https://a.example/", strings.NewReader(body))
+		require.NoError(t, err)
+		r.Header = nil
+		_, err = transport.RoundTrip(r)
+		require.NoError(t, err)
+		require.Nil(t, r.Header, "the caller's request is left alone")
+		require.Len(t, base.seen, 1)
+		require.NotEmpty(t, base.seen[0].Header.Get("Signature"))
+	}
+}
+
 // Each attempt has another signature, with the time of the clock.
 func TestEachAttemptIsSignedAnew(t *testing.T) {
 	t.Parallel()

@@ -3,6 +3,7 @@ package signer
 import (
 	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -35,12 +36,12 @@ func (t *Transport) readBody(r *http.Request) (*body, error) {
 	if r.ContentLength > t.opts.MaxBody {
 		return nil, ErrBodyTooLarge
 	}
-	content, err := io.ReadAll(io.LimitReader(r.Body, t.opts.MaxBody+1))
-	switch {
-	case err != nil:
-		return nil, fmt.Errorf("signer: the body cannot be read: %w", err)
-	case int64(len(content)) > t.opts.MaxBody:
+	content, err := io.ReadAll(http.MaxBytesReader(nil, r.Body, t.opts.MaxBody))
+	if _, long := errors.AsType[*http.MaxBytesError](err); long {
 		return nil, ErrBodyTooLarge
+	}
+	if err != nil {
+		return nil, fmt.Errorf("signer: the body cannot be read: %w", err)
 	}
 	return buffered(content), nil
 }

@@ -1,8 +1,10 @@
 package signer_test
 
 import (
+	"encoding/base64"
 	"errors"
 	"io"
+	"math"
 	"strings"
 	"testing"
 
@@ -61,6 +63,32 @@ func TestBodies(t *testing.T) {
 			require.NoError(t, err)
 			_, content := sent.last()
 			require.Equal(t, tc.sent, content)
+		})
+	}
+}
+
+// A limit of more than all is no limit.
+func TestBodiesWithoutLimit(t *testing.T) {
+	t.Parallel()
+	for _, opts := range schemes(t) {
+		if opts.Scheme == apitoken.SchemeBearer {
+			continue
+		}
+		t.Run(string(opts.Scheme)+" "+opts.Audience, func(t *testing.T) {
+			t.Parallel()
+			var sent base
+			opts.Base, opts.MaxBody = &sent, math.MaxInt64
+			r := newRequest(t, "POST", "https://api.example.com/", "")
+			r.Body, r.ContentLength = io.NopCloser(strings.NewReader(`"whole"`)), -1
+			_, err := newTransport(t, opts).RoundTrip(r)
+			require.NoError(t, err)
+			_, content := sent.last()
+			if opts.Scheme == apitoken.SchemeJWS {
+				payload, err := base64.RawURLEncoding.DecodeString(strings.Split(content, ".")[1])
+				require.NoError(t, err)
+				content = string(payload)
+			}
+			require.Contains(t, content, `"whole"`)
 		})
 	}
 }

@@ -119,8 +119,8 @@ func (s *Service) identifyProof(ctx context.Context, p *Proof, found *identified
 
 // checkFresh says whether a proof is of now.
 func (s *Service) checkFresh(p *Proof, now time.Time) error {
-	switch age := now.Sub(p.Created); {
-	case age > s.opts.ProofMaxAge || -age > s.opts.ProofMaxAhead:
+	switch { // each difference is taken as it is: the most negative one has no opposite
+	case now.Sub(p.Created) > s.opts.ProofMaxAge || p.Created.Sub(now) > s.opts.ProofMaxAhead:
 		return ErrStale
 	case !p.Expires.IsZero() && !now.Before(p.Expires):
 		return ErrStale

@@ -2,7 +2,14 @@ package apitoken_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,6 +22,7 @@ import (
 	"github.com/tokenry/apitoken"
 	"github.com/tokenry/apitoken/httpauth"
 	"github.com/tokenry/apitoken/memstore"
+	clientside "github.com/tokenry/apitoken/signer"
 )
 
 // The ladder of README.md is compiled and run here, its ten-line path compiled in
@@ -165,6 +173,63 @@ func Example_ladderKinds() {
 	// 403
 }
 
+func Example_ladderSignatures() {
+	ctx, store, mux, user, org := context.Background(), memstore.New(), http.NewServeMux(), "ann", "acme"
+	catalog := ladderCatalog
+	opts := apitoken.Options{Prefix: "acme"}
+	opts.Catalog = catalog
+	opts.Owners = apitoken.OwnersFunc(func(context.Context, string, string) (apitoken.Standing, error) {
+		return apitoken.Standing{Active: true, Permissions: catalog.API(), Roles: []string{"operator"}}, nil
+	})
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // the client's: it stays there
+	check(err)
+	der, err := x509.MarshalPKIXPublicKey(key.Public())
+	check(err)
+	publicKey := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+	keyring, err := apitoken.NewKeyring(apitoken.SealingKey{ID: "2027-03", Key: apitoken.NewSecret(rand.Text() + "abcdef")})
+	check(err)
+
+	personal := apitoken.PersonalPolicy()
+	personal.CreatorRoles, personal.ManagerRoles = []string{"operator"}, []string{"operator"} // your names
+	personal.Schemes = []apitoken.Scheme{apitoken.SchemeBearer, apitoken.SchemeJWT, apitoken.SchemeJWS}
+	opts.Kinds = map[apitoken.Kind]apitoken.Policy{"personal": personal}
+	opts.DefaultKind = "personal"
+	opts.Keyring = keyring // for Symmetric: a generated secret key is sealed, not hashed
+	tokens, err := apitoken.New(store, opts)
+	check(err)
+	jwts := httpauth.NewBoundJWT(httpauth.BoundJWTOptions{Audience: "https://api.example"})
+	auth := httpauth.New(tokens, httpauth.Options{Proofs: []httpauth.ProofReader{jwts}})
+	mux.Handle("POST /jws/validate", auth.Tunnel(httpauth.TunnelOptions{}, mux))
+	mux.Handle("GET /api/devices", auth.RequireKind("personal")(devices))
+	actor := apitoken.Actor{ID: user, Tenant: org}
+	issued, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci", PublicKey: publicKey}) // or Symmetric: true
+	check(err)
+
+	server := httptest.NewServer(mux)
+	defer server.Close()
+	for _, scheme := range []apitoken.Scheme{apitoken.SchemeJWT, apitoken.SchemeJWS} {
+		client := clientside.Options{Scheme: scheme, Token: issued.Token.ID, Key: key}
+		if scheme == apitoken.SchemeJWT {
+			client.Audience = "https://api.example"
+		}
+		transport, err := clientside.New(client)
+		check(err)
+		resp, err := (&http.Client{Transport: transport}).Get(server.URL + "/api/devices")
+		check(err)
+		body, err := io.ReadAll(resp.Body)
+		check(errors.Join(err, resp.Body.Close()))
+		fmt.Println(resp.StatusCode, string(body))
+	}
+	resp, err := http.Get(server.URL + "/api/devices") // unsigned
+	check(err)
+	fmt.Println(resp.StatusCode)
+	check(resp.Body.Close())
+	// Output:
+	// 200 devices of acme
+	// 200 devices of acme
+	// 401
+}
+
 var ladderCatalog = apitoken.MustCatalog([]apitoken.Permission{
 	{Name: "devices:view", API: true},
 	{Name: "devices:manage", API: true, Implies: []string{"devices:view"}},
@@ -214,7 +279,7 @@ func TestReadme(t *testing.T) {
 
 	blocks := fenced(string(readme))
 	require.Len(t, blocks["go"], 1, "the ten-line path")
-	require.Len(t, blocks["diff"], 4, "the rungs")
+	require.Len(t, blocks["diff"], 5, "the rungs")
 	for _, block := range blocks["go"] {
 		require.Len(t, block, 10, "the ten-line path")
 		requireCompiled(block, "example_test.go")

@@ -71,3 +71,11 @@ const (
 	revisionsAre   clause = "Revisions returns where those of the tokens stand that exist, in no order."
 	revisionsTell  clause = "What was read of a token is still so if its Revision is equal."
 )
+
+// The replay guard.
+const (
+	replayKeeps   clause = "Remember keeps use.Key until use.Until, and reports whether it was not kept before"
+	replayOnce    clause = "of any number of calls with one key, at once or one after the other, on all nodes that share the guard, one is told true."
+	replayError   clause = "On an error nothing is known, and the caller refuses."
+	replayForgets clause = "is told by [Service.Sweep] what it need not keep any longer."
+)

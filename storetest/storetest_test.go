@@ -78,7 +78,7 @@ func TestRecordsAreOptional(t *testing.T) {
 func TestClausesAreTheContract(t *testing.T) {
 	t.Parallel()
 	var contract strings.Builder
-	for _, name := range []string{"../store.go", "../storequery.go", "../event.go"} {
+	for _, name := range []string{"../store.go", "../storequery.go", "../event.go", "../proof.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		require.NoError(t, err)
 		for _, group := range f.Comments {

@@ -40,6 +40,7 @@ func TestNoSecretLeaks(t *testing.T) {
 		personal := o.Kinds[shared]
 		personal.RevokeOnReuse = true
 		o.Kinds[shared] = personal
+		o.Keyring = keyring("one")
 	})
 	var canaries []string
 	secretOf := func(value string) string { return value[len(value)-49 : len(value)-6] }
@@ -62,7 +63,9 @@ func TestNoSecretLeaks(t *testing.T) {
 	}
 	for round := range 60 {
 		for _, kind := range worldKinds {
+			signs := kind == fixed && round%2 == 0
 			issued := w.issue(kind, func(r *apitoken.IssueRequest) {
+				r.Symmetric = signs
 				if kind == legacy {
 					pair := fmt.Sprintf("an older secret, number %06d of many", round)
 					r.Legacy = apitoken.LegacyCredential{ID: fmt.Sprint("uuid-", round), Secret: apitoken.NewSecret(pair)}
@@ -86,6 +89,14 @@ func TestNoSecretLeaks(t *testing.T) {
 					show(p, err)
 					_, err = w.Service.Issue(t.Context(), ann, apitoken.IssueRequest{Kind: legacy, Name: "again", Legacy: apitoken.LegacyCredential{ID: fmt.Sprint("uuid-", round), Secret: apitoken.NewSecret(pair)}})
 					show(err)
+				}
+			}
+			if signs {
+				for _, change := range []func(*apitoken.Proof){func(*apitoken.Proof) {}, func(p *apitoken.Proof) { p.Signature[0] ^= 1 }} {
+					proof := w.proof(holder{token: id, secret: value}, "text", change)
+					p, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{Proof: proof})
+					show(p, err)
+					show(w.Service.Explain(t.Context(), ann, apitoken.ExplainRequest{Verify: apitoken.VerifyRequest{Proof: proof}}))
 				}
 			}
 			for _, part := range []func(error){w.Owners.Fail, w.Notifier.Fail} {

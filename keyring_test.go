@@ -263,3 +263,35 @@ func TestRewrapUnderLoad(t *testing.T) {
 	require.Zero(t, failed.Load())
 	require.GreaterOrEqual(t, sealed, 40)
 }
+
+// P3: a rewrap that read a token before it was stopped does not bring it back.
+func TestRewrapAgainstStop(t *testing.T) {
+	t.Parallel()
+	for name, stop := range map[string]func(*testing.T, *world, apitoken.ID) error{
+		"revoke": func(t *testing.T, w *world, id apitoken.ID) error { return w.Service.Revoke(t.Context(), ann, id, "") },
+		"disable": func(t *testing.T, w *world, id apitoken.ID) error {
+			_, err := w.Service.Disable(t.Context(), ann, id, "")
+			return err
+		},
+		"delete": func(t *testing.T, w *world, id apitoken.ID) error { return w.Service.Delete(t.Context(), ann, id, "") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for range forced {
+				w := newWorld(t, signing)
+				issued := w.issue(plain)
+				two := w.rekeyed(keyring("two", "one"))
+				stopped := false
+				w.between("Get", func() { stopped = true; require.NoError(t, stop(t, w, issued.Token.ID)) })
+				batch, err := two.Rewrap(t.Context(), system, apitoken.RewrapRequest{})
+				w.Store.On(nil)
+				require.NoError(t, err)
+				require.True(t, stopped)
+				require.Zero(t, batch.Failed)
+				require.Error(t, w.verify(issued.Secret))
+				_, err = two.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal()})
+				require.ErrorIs(t, err, apitoken.ErrUnauthenticated)
+			}
+		})
+	}
+}

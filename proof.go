@@ -34,7 +34,7 @@ type Proof struct {
 	Signature []byte // r‖s of 64 bytes, or an HMAC of 32
 	Created   time.Time
 	Expires   time.Time // zero = the request names none
-	// Nonce is what makes the request unlike any other of the token: at most 256
+	// Nonce is what makes the request unlike any other of the token: at most 512
 	// bytes. "" = there is none, and Signed stands for it.
 	Nonce string
 	// Repeatable: presenting the same proof again does no harm, so it is not
@@ -50,7 +50,7 @@ type Proof struct {
 const (
 	// MaxSignedBytes bounds [Proof].Signed: a body of 1 MiB in base64 and a header.
 	MaxSignedBytes = 1<<20 + 1<<10
-	maxNonce       = 256
+	maxNonce       = 512 // 128 characters of four bytes
 )
 
 // wellFormed checks what no key is needed for.

@@ -157,7 +157,7 @@ func TestProofIsRefused(t *testing.T) {
 		"another text, HS256":  {secret, func(p *apitoken.Proof) { p.Signed = []byte("other") }, apitoken.ErrBadSignature},
 		"no text":              {key, func(p *apitoken.Proof) { p.Signed = nil }, apitoken.ErrMalformedProof},
 		"an endless text":      {key, func(p *apitoken.Proof) { p.Signed = make([]byte, apitoken.MaxSignedBytes+1) }, apitoken.ErrMalformedProof},
-		"an endless nonce":     {key, func(p *apitoken.Proof) { p.Nonce = strings.Repeat("n", 257) }, apitoken.ErrMalformedProof},
+		"an endless nonce":     {key, func(p *apitoken.Proof) { p.Nonce = strings.Repeat("n", 513) }, apitoken.ErrMalformedProof},
 		"no signature":         {key, func(p *apitoken.Proof) { p.Signature = nil }, apitoken.ErrBadSignature},
 		"a cut signature":      {key, func(p *apitoken.Proof) { p.Signature = p.Signature[:63] }, apitoken.ErrBadSignature},
 		"a cut MAC":            {secret, func(p *apitoken.Proof) { p.Signature = p.Signature[:16] }, apitoken.ErrBadSignature},
@@ -209,6 +209,7 @@ func TestProofWindows(t *testing.T) {
 	} {
 		require.ErrorIs(t, w.prove(w.proof(key, name, func(p *apitoken.Proof) { p.Created = p.Created.Add(tc.by) })), tc.want, name)
 	}
+	require.NoError(t, w.prove(w.proof(key, "long nonce", func(p *apitoken.Proof) { p.Nonce = strings.Repeat("𝄞", 128) })))
 	require.NoError(t, w.prove(w.proof(key, "ends", func(p *apitoken.Proof) { p.Expires = p.Created.Add(1) })))
 }
 

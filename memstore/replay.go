@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"sync"
 	"time"
+	"unique"
 
 	"github.com/tokenry/apitoken"
 )
@@ -28,17 +29,21 @@ type ReplayGuard struct {
 
 	mu        sync.Mutex
 	seen      map[key]struct{}
-	tokens    map[apitoken.ID]int // how many of seen are the token's
-	buckets   map[int64]*bucket   // of seen, by the end of the interval in which they may be dropped
-	forgotten time.Time           // what was to be kept until then is dropped
+	tokens    map[owner]int     // how many of seen are the token's
+	buckets   map[int64]*bucket // of seen, by the end of the interval in which they may be dropped
+	forgotten time.Time         // what was to be kept until then is dropped
 }
 
 type key = [32]byte
 
+// owner is the ID of a token, copied: it may be cut out of a large request, which
+// must not be kept with it.
+type owner = unique.Handle[apitoken.ID]
+
 // bucket is what is dropped together.
 type bucket struct {
 	keys   []key
-	tokens map[apitoken.ID]int
+	tokens map[owner]int
 }
 
 const (
@@ -65,7 +70,7 @@ func NewReplayGuard(since time.Time, opts ReplayOptions) *ReplayGuard {
 	return &ReplayGuard{
 		since: since, max: opts.Max,
 		seen:    make(map[key]struct{}),
-		tokens:  make(map[apitoken.ID]int),
+		tokens:  make(map[owner]int),
 		buckets: make(map[int64]*bucket),
 	}
 }
@@ -83,7 +88,7 @@ func (g *ReplayGuard) Remember(ctx context.Context, use apitoken.SignedUse) (fre
 	case use.Created.Before(g.since):
 		return false, errors.New("memstore: the request was signed before this process was ready and may have been accepted then: sign it anew")
 	case !use.Until.After(g.forgotten):
-		return false, errors.New("memstore: the clock was set back to where signatures are no longer kept: sign the request anew later")
+		return false, errors.New("memstore: signatures of that time are no longer kept, because the request took long or the clock was set back: sign it anew")
 	}
 	if _, ok := g.seen[use.Key]; ok {
 		return false, nil
@@ -91,19 +96,20 @@ func (g *ReplayGuard) Remember(ctx context.Context, use apitoken.SignedUse) (fre
 	if len(g.seen) >= g.max {
 		return false, fmt.Errorf("memstore: the replay guard is full with %d signatures: raise ReplayOptions.Max", g.max)
 	}
-	if share := max(g.max/10, 1); g.tokens[use.Token] >= share {
+	token := unique.Make(use.Token)
+	if share := max(g.max/10, 1); g.tokens[token] >= share {
 		return false, fmt.Errorf("memstore: one token has filled its share of %d signatures: raise ReplayOptions.Max", share)
 	}
 	end := use.Until.Unix()/bucketSeconds + 1
 	b := g.buckets[end]
 	if b == nil {
-		b = &bucket{tokens: make(map[apitoken.ID]int)}
+		b = &bucket{tokens: make(map[owner]int)}
 		g.buckets[end] = b
 	}
 	g.seen[use.Key] = struct{}{}
 	b.keys = append(b.keys, use.Key)
-	b.tokens[use.Token]++
-	g.tokens[use.Token]++
+	b.tokens[token]++
+	g.tokens[token]++
 	return true, nil
 }
 
@@ -132,9 +138,9 @@ func (g *ReplayGuard) forget(before time.Time) (n int64) {
 		for _, k := range b.keys {
 			delete(g.seen, k)
 		}
-		for id, count := range b.tokens {
-			if g.tokens[id] -= count; g.tokens[id] <= 0 {
-				delete(g.tokens, id)
+		for token, count := range b.tokens {
+			if g.tokens[token] -= count; g.tokens[token] <= 0 {
+				delete(g.tokens, token)
 			}
 		}
 		n += int64(len(b.keys))

@@ -46,6 +46,11 @@ var Promises = slices.Concat([]Promise{
 	{Name: "two processors: the machine itself", Of: PrimOnTwo, Beside: PrimOnOne, Faster: true, Bar: 1.7, MaxAllocs: -1},
 	{Name: "middleware", Of: Middleware, Beside: ValueMiddleware, Bar: 2.5, MaxAllocs: 3},
 	{Name: "middleware without verification", Of: MiddlewareAlone, Beside: ValueMiddleware, Bar: 2.5, MaxAllocs: 3},
+	{Name: "signed request: JWT", Of: BoundJWT, Beside: RawES256, Bar: 1.1, MaxAllocs: 40},
+	{Name: "signed request: JWT beside golang-jwt", Of: BoundJWT, Beside: ES256JWT, Bar: 1, MaxAllocs: 40},
+	{Name: "signed request: JWT beside go-jose", Of: BoundJWT, Beside: ES256Jose, Bar: 1, MaxAllocs: 40},
+	{Name: "signed request: RFC 9421", Of: HTTPSignature, Beside: RawES256, Bar: 1.1, MaxAllocs: 40},
+	{Name: "refuse a signed request that is too old", Of: OldJWT, Beside: RawES256, Bar: 0.15, MaxAllocs: 40},
 	{Name: "a million tokens, 10,000 in use", Of: WarmLookUp, Beside: BareLookUp, Bar: 1.5, Crowded: true},
 	{Name: "a million tokens: forced GC", Of: Collect, Unit: 60 * time.Millisecond, Bar: 1, MaxAllocs: -1, Crowded: true},
 }, promisesOn("SQLite", OnSQLite), promisesOn("PostgreSQL", OnPostgreSQL), promisesOn("MariaDB", OnMariaDB), []Promise{

@@ -23,6 +23,12 @@ var (
 	ValueMiddleware = Workload{Name: "middleware with a context value", Run: valueMiddleware}
 	Middleware      = Workload{Name: "middleware", Run: middleware}
 	MiddlewareAlone = Workload{Name: "middleware without verification", Run: middlewareAlone}
+	RawES256        = Workload{Name: "raw ECDSA", Run: rawES256}
+	BoundJWT        = Workload{Name: "request-bound JWT", Run: verifyBoundJWT}
+	HTTPSignature   = Workload{Name: "HTTP Message Signature", Run: verifyHTTPSignature}
+	OldJWT          = Workload{Name: "refuse an old JWT", Run: refuseOldJWT}
+	ES256JWT        = Workload{Name: "golang-jwt ES256", Run: verifyES256JWT}
+	ES256Jose       = Workload{Name: "go-jose ES256", Run: verifyES256Jose}
 	BareLookUp      = Workload{Name: "look-up in a bare map of a million", Run: lookUpBare}
 	WarmLookUp      = Workload{Name: "look-up in a store of a million, warm", Run: lookUpRecord}
 	ColdLookUp      = Workload{Name: "look-up in a store of a million, any", Run: lookUpColdRecord}
@@ -70,5 +76,6 @@ var Workloads = slices.Concat([]Workload{
 	Verify, VerifyLimited, VerifyOnOne, VerifyOnTwo,
 	RefuseDamaged, RefuseMalformed, RefuseLong,
 	ValueMiddleware, Middleware, MiddlewareAlone,
+	RawES256, BoundJWT, HTTPSignature, OldJWT, ES256JWT, ES256Jose,
 	BareLookUp, WarmLookUp, ColdLookUp, Collect,
 }, OnSQLite.all(), OnPostgreSQL.all(), OnMariaDB.all())

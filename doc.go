@@ -21,13 +21,18 @@
 // [Principal]: whom the request acts for and what it may do. Package httpauth
 // does that for net/http.
 //
+// A token is sent along as it is, or it signs each request and is never sent: with
+// a key pair of its holder's ([IssueRequest].PublicKey) or a secret key that is
+// generated here ([IssueRequest].Symmetric). [Policy].Schemes says how tokens of a
+// kind may be used; what carries a signature is a [Proof].
+//
 // What the host knows about its own users is asked through small interfaces,
 // [Owners], [Agents], [Admins] and [Entitlements]; each is optional, and asked for
 // by the policies that need it.
 //
 // # The life of a token
 //
-// Issue makes an active token and shows its secret, once. From then on:
+// Issue makes an active token and shows its secret, if it has one, once. From then on:
 //
 //	active ──Disable──▶ disabled ──Enable──▶ active
 //	active ──expiry───▶ expired (locked), or disabled with cause 'expired'
@@ -57,7 +62,7 @@
 // # Rules for hosts
 //
 //  1. You must serve the API over TLS only. A bearer token works for whoever
-//     reads it.
+//     reads it; a signed request can be read, and its answer is not signed.
 //  2. You must show a secret once, to its holder, with caching forbidden
 //     (httpauth.WriteSecret), and keep it nowhere. Treat it like a password: never
 //     log, print or list it. Tell holders to keep it safe and share it with
@@ -85,6 +90,9 @@
 //     [Service.AgentChanged]) where a policy goes by them, right after they are in
 //     effect. Verification follows your directory without that; but only then is a
 //     leaver's token disabled for good, and only then does an agent get its token.
+//  12. You must give all nodes the same [Options].Keyring and a [ReplayGuard] that
+//     they share, where tokens sign. Keep the sealing keys apart from the database
+//     and its backups, and an old one until [Service.Rewrap] is through.
 //
 // # Errors
 //

@@ -205,13 +205,15 @@ func Example_ladderSignatures() {
 	issued, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "ci", PublicKey: publicKey}) // or Symmetric: true
 	check(err)
 
+	generated, err := tokens.Issue(ctx, actor, apitoken.IssueRequest{Name: "script", Symmetric: true}) // S2.19: the other choice
+	check(err)
+
 	server := httptest.NewServer(mux)
 	defer server.Close()
-	for _, scheme := range []apitoken.Scheme{apitoken.SchemeJWT, apitoken.SchemeJWS} {
-		client := clientside.Options{Scheme: scheme, Token: issued.Token.ID, Key: key}
-		if scheme == apitoken.SchemeJWT {
-			client.Audience = "https://api.example"
-		}
+	for _, client := range []clientside.Options{
+		{Scheme: apitoken.SchemeJWT, Token: issued.Token.ID, Key: key, Audience: "https://api.example"},
+		{Scheme: apitoken.SchemeJWS, Token: generated.Token.ID, Secret: generated.Secret},
+	} {
 		transport, err := clientside.New(client)
 		check(err)
 		resp, err := (&http.Client{Transport: transport}).Get(server.URL + "/api/devices")

@@ -126,7 +126,7 @@ func TestRequirementsNumbers(t *testing.T) {
 }
 
 // plannedWork is what a row may wait for.
-var plannedWork = []string{"sqlstore", "signed requests", "rate limits"}
+var plannedWork = []string{"sqlstore", "rate limits"}
 
 func requirementNumbers() []string {
 	var all []string

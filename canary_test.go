@@ -28,7 +28,7 @@ func (l *lockedBuffer) Write(p []byte) (int, error) {
 	return l.b.Write(p)
 }
 
-// P9, S1.4, S1.18, S2.30: a secret is in the result of Issue and Rotate
+// P9, S1.4, S1.18, S2.15, S2.30: a secret is in the result of Issue and Rotate
 // and nowhere else: not in the store, the log at debug, an event, a notification,
 // an error, a view, or anything printed.
 func TestNoSecretLeaks(t *testing.T) {

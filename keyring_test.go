@@ -46,7 +46,7 @@ func TestKeyringIsRedacted(t *testing.T) {
 	}
 }
 
-// P10: what is stored opens nothing, and nothing when it is moved.
+// P10, S1.18, S2.15: what is stored opens nothing, and nothing when it is moved.
 func TestSealedRow(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, signing)
@@ -55,6 +55,7 @@ func TestSealedRow(t *testing.T) {
 	for _, id := range []apitoken.ID{bearer.Token.ID, secret.token} {
 		rec := w.stored(id)
 		require.Equal(t, "one", rec.Primary.KeyID)
+		require.NotContains(t, string(rec.Primary.Blob), secret.secret[30:73])
 	}
 	require.NoError(t, w.verify(bearer.Secret))
 	require.NoError(t, w.prove(w.proof(secret, "a")))

@@ -92,6 +92,7 @@ func (w *world) prove(p *apitoken.Proof) error {
 	return err
 }
 
+// S2.10, S2.11: an uploaded key and a generated secret key both sign requests.
 func TestSignedRequest(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, signing)
@@ -494,4 +495,43 @@ func TestExplainProof(t *testing.T) {
 		require.True(t, x.Accepted)
 	}
 	require.NoError(t, w.prove(p))
+}
+
+// A body may take longer to come than the guard keeps the first copy of the request.
+func TestSlowBodyOfReplay(t *testing.T) {
+	t.Parallel()
+	kept := map[[32]byte]time.Time{} // as a database does, it knows no time but what it is told
+	w := newWorld(t, signing, func(o *apitoken.Options) {
+		o.ReplayGuard = &forgetting{guard: func(use apitoken.SignedUse) (bool, error) {
+			_, known := kept[use.Key]
+			kept[use.Key] = use.Until
+			return !known, nil
+		}, kept: kept}
+	})
+	key, _ := w.keySigner()
+	first := w.proof(key, "pay")
+	require.NoError(t, w.prove(first))
+	again := *first
+	again.CheckBody = func(context.Context) error {
+		w.Clock.Advance(20 * time.Minute)
+		w.sweep()
+		return nil
+	}
+	require.ErrorIs(t, w.prove(&again), apitoken.ErrStale)
+	require.Empty(t, kept, "what is too old is forgotten")
+}
+
+type forgetting struct {
+	guard
+	kept map[[32]byte]time.Time
+}
+
+func (f *forgetting) Forget(_ context.Context, before time.Time) (n int64, err error) {
+	for k, until := range f.kept {
+		if !until.After(before) {
+			delete(f.kept, k)
+			n++
+		}
+	}
+	return n, nil
 }

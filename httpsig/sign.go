@@ -85,12 +85,6 @@ func (c *content) putInto(out *http.Request) error {
 	return nil
 }
 
-// noBody is no body, in a form that [http.Transport] does not know to be none.
-type noBody struct{}
-
-func (noBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (noBody) Close() error             { return nil }
-
 // signed makes the request that is sent for r.
 func (t *Transport) signed(r *http.Request, body *content) (*http.Request, error) {
 	o := &t.opts

@@ -4,15 +4,12 @@ import (
 	"cmp"
 	"crypto"
 	"errors"
-	"net"
 	"net/http"
-	"net/http/httptrace"
-	"net/url"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/internal/outgoing"
 	"github.com/tokenry/apitoken/signer"
 )
 
@@ -63,7 +60,7 @@ type TransportOptions struct {
 // signature.
 type Transport struct {
 	opts  TransportOptions
-	first atomic.Pointer[string] // the host of the first request, where no hosts are named
+	hosts outgoing.Hosts
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -99,7 +96,9 @@ func NewTransport(opts TransportOptions) (*Transport, error) {
 	if opts.Clock == nil {
 		opts.Clock = apitoken.SystemClock
 	}
-	return &Transport{opts: opts}, nil
+	t := &Transport{opts: opts}
+	t.hosts.Named = opts.Hosts
+	return t, nil
 }
 
 // RoundTrip implements [http.RoundTripper]. What it refuses before anything is sent
@@ -121,20 +120,11 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	for attempt := 1; ; attempt++ {
-		out, err := t.signed(r, &body)
-		if err != nil {
-			return nil, err
-		}
-		resp, stale, err := t.once(out)
-		if err != nil && stale && repeatable(r) && attempt < maxAttempts {
-			continue
-		}
-		if resp != nil {
-			resp.Request = r
-		}
-		return resp, err
+	resp, err := outgoing.Send(t.opts.Base, r, func() (*http.Request, error) { return t.signed(r, &body) })
+	if resp != nil {
+		resp.Request = r
 	}
+	return resp, err
 }
 
 // CloseIdleConnections lets [http.Client.CloseIdleConnections] reach Base.
@@ -150,78 +140,20 @@ func (t *Transport) signs(r *http.Request) (bool, error) {
 	if u == nil || u.Host == "" {
 		return false, signer.ErrTarget
 	}
-	// http.Client says in Response which answer led here. A host on the way that gets
-	// no signature may not choose what is signed for another.
-	for hop := r; hop != nil && hop.Response != nil; hop = hop.Response.Request {
-		if hop.URL == nil || !t.admits(hostOf(hop.URL)) {
-			return false, nil
-		}
+	if t.hosts.LedAstray(r) {
+		return false, nil
 	}
 	switch {
-	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+	case !outgoing.Secure(u):
 		return false, signer.ErrInsecure
 	case r.Header["Authorization"] != nil || r.Header["Signature-Input"] != nil || r.Header["Signature"] != nil || u.User != nil:
 		return false, signer.ErrTwoCredentials
 	case u.Opaque != "" || strings.IndexFunc(u.RequestURI(), func(c rune) bool { return c <= ' ' || c > '~' }) >= 0:
 		return false, signer.ErrTarget
 	}
-	host := hostOf(u)
-	if r.Response == nil && len(t.opts.Hosts) == 0 {
-		t.first.CompareAndSwap(nil, &host)
-	}
-	if !t.admits(host) {
+	t.hosts.Begin(u)
+	if !t.hosts.Admits(u) {
 		return false, signer.ErrHost
 	}
 	return true, nil
-}
-
-func (t *Transport) admits(host string) bool {
-	if len(t.opts.Hosts) > 0 {
-		return slices.Contains(t.opts.Hosts, host)
-	}
-	first := t.first.Load()
-	return first != nil && *first == host
-}
-
-// maxAttempts is enough for the two idle connections that http.Transport keeps by
-// default. With HTTP/2 a connection can fail a request and go on, so there is a limit.
-const maxAttempts = 3
-
-// once sends a signed request at most once. stale = it failed on a connection that
-// was kept open from an earlier request, which the service may have closed without
-// having seen this one.
-func (t *Transport) once(out *http.Request) (resp *http.Response, stale bool, err error) {
-	if repeatable(out) {
-		// http.Transport would send it again with the same signature, and the answer be
-		// that of a replay. It does not where it cannot get the body again.
-		out.GetBody = nil
-		if out.Body == nil || out.Body == http.NoBody {
-			out.Body = noBody{}
-		}
-	}
-	var reused atomic.Bool
-	ctx := httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
-	})
-	if resp, err = t.opts.Base.RoundTrip(out.WithContext(ctx)); err == nil {
-		return resp, false, nil
-	}
-	timeout, ok := errors.AsType[net.Error](err)
-	return nil, reused.Load() && ctx.Err() == nil && !(ok && timeout.Timeout()), err
-}
-
-// repeatable reports whether [http.Transport] would repeat r.
-func repeatable(r *http.Request) bool {
-	switch cmp.Or(r.Method, http.MethodGet) {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
-}
-
-func hostOf(u *url.URL) string { return authority(u.Host, u.Scheme) }
-
-// isLoopback asks no resolver: localhost is this machine (RFC 6761, section 6.3).
-func isLoopback(host string) bool {
-	return host == "localhost" || net.ParseIP(host).IsLoopback()
 }

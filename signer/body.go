@@ -81,9 +81,3 @@ func (b *body) putInto(out *http.Request) error {
 	out.Body, _ = out.GetBody()
 	return nil
 }
-
-// emptyBody is no body, in a form that [http.Transport] does not know to be none.
-type emptyBody struct{}
-
-func (emptyBody) Read([]byte) (int, error) { return 0, io.EOF }
-func (emptyBody) Close() error             { return nil }

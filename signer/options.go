@@ -6,12 +6,12 @@ import (
 	"crypto/elliptic"
 	"errors"
 	"fmt"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 
 	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/internal/outgoing"
 )
 
 // Options of [New].
@@ -164,7 +164,7 @@ func (o *Options) checkPlaces(bad fault) {
 			bad(fmt.Sprintf("Hosts[%d]", i), "is no host: write one such as api.example.com or localhost:8080")
 			continue
 		}
-		hosts[i] = hostOf(u)
+		hosts[i] = outgoing.HostOf(u)
 	}
 	o.Hosts = hosts
 }
@@ -204,20 +204,4 @@ func isBase62(s string) bool {
 	return strings.IndexFunc(s, func(c rune) bool {
 		return !(c >= '0' && c <= '9' || c >= 'A' && c <= 'Z' || c >= 'a' && c <= 'z')
 	}) < 0
-}
-
-// hostOf returns the host of a URL in the one way it is compared: in lower case,
-// without the scheme's own port.
-func hostOf(u *url.URL) string {
-	host := strings.ToLower(u.Host)
-	if u.Scheme == "https" {
-		return strings.TrimSuffix(host, ":443")
-	}
-	return strings.TrimSuffix(host, ":80")
-}
-
-// isLoopback is for names that no resolver is asked about: localhost is the
-// machine itself (RFC 6761, section 6.3).
-func isLoopback(host string) bool {
-	return strings.EqualFold(host, "localhost") || net.ParseIP(host).IsLoopback()
 }

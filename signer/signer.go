@@ -39,22 +39,19 @@
 package signer
 
 import (
-	"errors"
-	"net"
 	"net/http"
-	"net/http/httptrace"
-	"slices"
 	"sync/atomic"
 
 	"github.com/tokenry/apitoken"
+	"github.com/tokenry/apitoken/internal/outgoing"
 )
 
 // Transport is an [http.RoundTripper] with a credential. It is safe for concurrent
 // use; make it with [New].
 type Transport struct {
 	opts   Options
-	first  atomic.Pointer[string] // the host of the first request, where no hosts are named
-	issued atomic.Int64           // when the last request for a tunnel was signed, in Unix milliseconds
+	hosts  outgoing.Hosts
+	issued atomic.Int64 // when the last request for a tunnel was signed, in Unix milliseconds
 }
 
 var _ http.RoundTripper = (*Transport)(nil)
@@ -65,7 +62,9 @@ func New(opts Options) (*Transport, error) {
 	if err := opts.check(); err != nil {
 		return nil, err
 	}
-	return &Transport{opts: opts}, nil
+	t := &Transport{opts: opts}
+	t.hosts.Named = opts.Hosts
+	return t, nil
 }
 
 // RoundTrip implements [http.RoundTripper]. Errors before anything is sent are
@@ -103,43 +102,23 @@ func (t *Transport) carries(r *http.Request) (bool, error) {
 	if u == nil || u.Host == "" {
 		return false, ErrTarget
 	}
-	// Only http.Client knows of a redirect, and says so in Response. A host on the way
-	// that may not have the credential may not choose what is signed with it either.
-	for hop := r; hop != nil && hop.Response != nil; hop = hop.Response.Request {
-		if hop.URL == nil || !t.admits(hostOf(hop.URL)) {
-			return false, nil
-		}
+	if t.hosts.LedAstray(r) {
+		return false, nil
 	}
 	switch {
-	case u.Scheme != "https" && !(u.Scheme == "http" && isLoopback(u.Hostname())):
+	case !outgoing.Secure(u):
 		return false, ErrInsecure
 	case r.Header["Authorization"] != nil || u.User != nil:
 		return false, ErrTwoCredentials
 	case t.opts.Scheme != apitoken.SchemeBearer && (u.Opaque != "" || u.RawQuery != "" && !isVisible(u.RawQuery)):
 		return false, ErrTarget
 	}
-	host := hostOf(u)
-	if len(t.opts.Hosts) == 0 {
-		t.first.CompareAndSwap(nil, &host)
-	}
-	if !t.admits(host) {
+	t.hosts.Begin(u)
+	if !t.hosts.Admits(u) {
 		return false, ErrHost
 	}
 	return true, nil
 }
-
-// admits reports whether a host is one that may be given the credential.
-func (t *Transport) admits(host string) bool {
-	if len(t.opts.Hosts) > 0 {
-		return slices.Contains(t.opts.Hosts, host)
-	}
-	first := t.first.Load()
-	return first != nil && *first == host
-}
-
-// maxAttempts is enough for the two idle connections that http.Transport keeps by
-// default. With HTTP/2 a connection can fail a request and go on, so there is a limit.
-const maxAttempts = 3
 
 func (t *Transport) send(r *http.Request) (*http.Response, error) {
 	if t.opts.Scheme == apitoken.SchemeBearer {
@@ -153,49 +132,5 @@ func (t *Transport) send(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	for attempt := 1; ; attempt++ {
-		out, err := t.prepared(r, body)
-		if err != nil {
-			return nil, err
-		}
-		resp, stale, err := t.once(out)
-		if err == nil || !stale || !repeatable(r) || attempt == maxAttempts {
-			return resp, err
-		}
-	}
-}
-
-// once sends a signed request at most once. stale = it failed on a connection that
-// was kept open from an earlier request, so the service may have closed it without
-// having seen this one.
-func (t *Transport) once(out *http.Request) (resp *http.Response, stale bool, err error) {
-	if repeatable(out) {
-		// http.Transport would repeat it with the same signature, which the service, if
-		// it did see the first, answers with 401. It repeats no body that it cannot get
-		// again.
-		out.GetBody = nil
-		if out.Body == nil || out.Body == http.NoBody {
-			out.Body = emptyBody{}
-		}
-	}
-	var reused atomic.Bool
-	ctx := httptrace.WithClientTrace(out.Context(), &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { reused.Store(info.Reused) },
-	})
-	resp, err = t.opts.Base.RoundTrip(out.WithContext(ctx))
-	if err == nil {
-		return resp, false, nil
-	}
-	timeout, ok := errors.AsType[net.Error](err)
-	return nil, reused.Load() && !(ok && timeout.Timeout()), err
-}
-
-// repeatable reports whether [http.Transport] would repeat r: the methods are those
-// that are safe (RFC 9110, section 9.2.1).
-func repeatable(r *http.Request) bool {
-	switch method(r) {
-	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace:
-		return true
-	}
-	return r.Header["Idempotency-Key"] != nil || r.Header["X-Idempotency-Key"] != nil
+	return outgoing.Send(t.opts.Base, r, func() (*http.Request, error) { return t.prepared(r, body) })
 }

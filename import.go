@@ -197,6 +197,9 @@ func (s *Service) importRow(ctx context.Context, actor Actor, row ImportRow, ask
 	if err != nil {
 		return Imported{}, err
 	}
+	if row.NewValue && !in.rules.bearer {
+		return Imported{}, fieldErr("new_value", "is a bearer value, and tokens of kind %q sign their requests: import the row without, or into another kind", in.rules.kind)
+	}
 	id := in.rec.Token.ID
 	old, err := s.fresh(ctx, id) // before any slow hash: repeating an import is cheap
 	if err != nil && !errors.Is(err, ErrNotFound) {

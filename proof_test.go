@@ -535,3 +535,15 @@ func (f *forgetting) Forget(_ context.Context, before time.Time) (n int64, err e
 	}
 	return n, nil
 }
+
+// A kind whose tokens only sign gets no bearer value from an import: nobody could
+// use it.
+func TestImportIntoSigningKind(t *testing.T) {
+	t.Parallel()
+	w := newImportWorld(t, with(plain, func(p *apitoken.Policy) { p.Schemes = []apitoken.Scheme{apitoken.SchemeJWT} }))
+	wanted := row(func(r *apitoken.ImportRow) { r.NewValue = true })
+	out := w.imports(wanted)[0]
+	require.Equal(t, []string{"new_value"}, faultFields(out.Err))
+	wanted.NewValue = false
+	require.NoError(t, w.imports(wanted)[0].Err)
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/tokenry/apitoken"
 	"github.com/tokenry/apitoken/apitokentest"
+	"github.com/tokenry/apitoken/memstore"
 )
 
 const (
@@ -149,6 +150,7 @@ func newMachine(ctx context.Context, name string, store apitoken.Store, tally ma
 		Owners: m.directory.owners, Agents: m.directory.agents, Entitlements: m.directory.entitlements,
 		Admins:   new(apitokentest.Admins),
 		Notifier: m.notifier, Logger: slog.New(slog.DiscardHandler),
+		ReplayGuard: memstore.NewReplayGuard(time.Time{}, memstore.ReplayOptions{}), // nobody signs here
 	}
 	for i := range nodes {
 		m.start(i)

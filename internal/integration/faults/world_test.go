@@ -318,7 +318,7 @@ func (b *bed) world(t *testing.T) *world {
 	opts.Clock = apitokentest.NewClock(b.now)
 	opts.Kinds = maps.Clone(opts.Kinds)
 	opts.Kinds[termsKind] = apitoken.Policy{Purge: 7 * day}
-	opts.ReplayGuard = w.store // what wraps the store may hide it
+	opts.ReplayGuard = w.store                                         // what wraps the store may hide it
 	w.Env = &apitokentest.Env{Clock: opts.Clock.(*apitokentest.Clock)} // for wrap
 	store := apitoken.Store(w.store)
 	if b.wrap != nil {

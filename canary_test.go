@@ -77,7 +77,7 @@ func TestNoSecretLeaks(t *testing.T) {
 			id := issued.Token.ID
 			bad := []string{value + "x", value[:len(value)-1], " " + value, "Bearer " + value, swapSecret(value, w.issue(plain).Secret.Reveal())}
 			for _, token := range append(bad, value) {
-				req := apitoken.VerifyRequest{Token: token, Need: worldCatalog.MustRequire("scripts:run"), Limit: "api"}
+				req := apitoken.VerifyRequest{Token: token, Need: worldCatalog.MustRequire("scripts:run"), Limits: []string{"api"}}
 				p, err := w.Service.Verify(t.Context(), req)
 				show(p, err)
 				show(w.Service.Explain(t.Context(), ann, apitoken.ExplainRequest{Verify: req}))

@@ -179,34 +179,3 @@ func (s *Service) cutEntitled(ctx context.Context, tenant string, grant *Permiss
 	grant.cut(&ceiling)
 	return nil
 }
-
-// limit counts the request against a rate limit.
-func (s *Service) limit(ctx context.Context, p *Principal, name string, now time.Time) error {
-	l, ok := s.opts.Limits[name]
-	if s.opts.LimitFor != nil {
-		own, found, err := s.opts.LimitFor(ctx, *p, name)
-		if err != nil {
-			return outage("limits", err)
-		}
-		if found {
-			if err := own.check(); err != nil {
-				return outage("limits", err) // those of Options were checked by New
-			}
-			l, ok = own, true
-		}
-	}
-	if !ok {
-		return outage("limits", errors.New("no limit is named "+name+": add it to Options.Limits"))
-	}
-	l = l.Share(p.rec.Token.Share)
-	d, err := s.opts.Limiter.Allow(ctx, LimitKey{Token: p.Token, Name: name}, l, now)
-	if err != nil {
-		return outage("limiter", err)
-	}
-	if d.Allowed {
-		return nil
-	}
-	refused := &RateLimitError{Decision: d}
-	refused.Limit, refused.Quota, refused.Window = name, l.Quota, l.Window
-	return refused
-}

@@ -45,7 +45,7 @@ func TestOneInstantPerOperation(t *testing.T) {
 	issued := w.issue(user)
 	p := w.Verify(issued.Secret)
 	once("Verify", func() error {
-		_, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal(), Limit: "api"})
+		_, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal(), Limits: []string{"api"}})
 		return err
 	})
 	once("Recheck", func() error { _, err := w.Service.Recheck(t.Context(), p); return err })

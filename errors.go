@@ -230,15 +230,20 @@ func (e *KindError) Error() string {
 func (e *KindError) Unwrap() error  { return ErrForbidden }
 func (e *KindError) Reason() string { return "kind" }
 
-// RateLimitError says which limit was reached and when to come back. It wraps
-// [ErrRateLimited].
+// RateLimitError says which limit was reached and when to come back. Where several
+// were, it is the one to wait for. It wraps [ErrRateLimited].
 type RateLimitError struct {
 	Decision
+	Cost   int        // what the request counted as
+	Others []Decision // the other limits that refused
 }
 
 func (e *RateLimitError) Error() string {
-	if e.Quota == 0 {
+	switch {
+	case e.Quota == 0:
 		return fmt.Sprintf("apitoken: the limit %q is zero for this token: no request is allowed; raise the limit", e.Limit)
+	case e.Never:
+		return fmt.Sprintf("apitoken: this counts as %d requests, and the limit %q never allows so many at once for this token: ask for less, or raise the limit or the token's share", e.Cost, e.Limit)
 	}
 	return fmt.Sprintf("apitoken: the limit %q of %d requests per %s is reached: retry in %s", e.Limit, e.Quota, e.Window, e.RetryAfter.Round(time.Millisecond))
 }

@@ -92,13 +92,10 @@ func (s *Service) explain(ctx context.Context, c *compiled, req *VerifyRequest, 
 	} else {
 		x.add("network", c.checkNetwork(req.Address))
 	}
-	switch _, known := s.opts.Limits[req.Limit]; {
-	case req.Limit == "":
+	if len(req.Limits) == 0 {
 		x.skip("limit", "no limit was named")
-	case !known && s.opts.LimitFor == nil:
-		x.add("limit", outage("limits", errors.New("no limit is named "+req.Limit+": add it to Options.Limits")))
-	default:
-		x.skip("limit", "is not taken from by explaining")
+	} else {
+		x.add("limit", s.peekLimits(ctx, &c.principal, req, now))
 	}
 	if req.Need.r == nil {
 		x.skip("permission", "nothing was required")
@@ -114,6 +111,32 @@ func (s *Service) explain(ctx context.Context, c *compiled, req *VerifyRequest, 
 		x.add("permission", req.Need.Check(grant, t.Resources))
 	}
 	return x.out
+}
+
+// peekLimits says whether the limits would let the request pass, and takes nothing.
+func (s *Service) peekLimits(ctx context.Context, p *Principal, req *VerifyRequest, now time.Time) error {
+	cost := max(1, req.Cost)
+	for _, name := range req.Limits {
+		ask, err := s.limitRequest(ctx, p, name, 0)
+		if err != nil {
+			return err
+		}
+		d, err := s.opts.Limiter.Allow(ctx, ask, now)
+		if err != nil {
+			return outage("limiter", err)
+		}
+		d.Allowed = d.Remaining >= cost
+		d.Never = ask.Limit.Quota == 0 || cost > ask.Limit.Size()
+		if !d.Allowed && !d.Never {
+			// As in Allow; a peek has no wait of its own.
+			d.RetryAfter = time.Duration(float64(cost-d.Remaining) * float64(ask.Limit.Window) / float64(ask.Limit.Quota))
+		}
+		d.Limit, d.Quota, d.Window = name, ask.Limit.Quota, ask.Limit.Window
+		if err := refusalOf(d, cost); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // explaining gathers checks.

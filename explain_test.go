@@ -16,7 +16,7 @@ import (
 func TestExplainAgreesWithVerify(t *testing.T) {
 	t.Parallel()
 	good := apitoken.VerifyRequest{
-		Origin: "https://app.example", Address: netip.MustParseAddr("192.0.2.1"), Limit: "api", Kinds: []apitoken.Kind{personal},
+		Origin: "https://app.example", Address: netip.MustParseAddr("192.0.2.1"), Limits: []string{"api"}, Kinds: []apitoken.Kind{personal},
 		Need: worldCatalog.MustRequire("devices:view"),
 	}
 	for _, c := range []struct {
@@ -49,7 +49,14 @@ func TestExplainAgreesWithVerify(t *testing.T) {
 		{"network", func(_ *world, _ apitoken.ID, r *apitoken.VerifyRequest) {
 			r.Address = netip.MustParseAddr("198.51.100.1")
 		}, "network", "network"},
-		{"limit", func(_ *world, _ apitoken.ID, r *apitoken.VerifyRequest) { r.Limit = "unheard of" }, "limit", "unavailable"},
+		{"limit", func(_ *world, _ apitoken.ID, r *apitoken.VerifyRequest) { r.Limits = []string{"unheard of"} }, "limit", "unavailable"},
+		{"limit used up", func(w *world, _ apitoken.ID, r *apitoken.VerifyRequest) {
+			for range 2 {
+				must(w.Service.Verify(t.Context(), *r))
+			}
+			require.NoError(t, w.Service.Flush(t.Context()))
+		}, "limit", "rate_limited"},
+		{"cost above the limit", func(_ *world, _ apitoken.ID, r *apitoken.VerifyRequest) { r.Cost = 3 }, "limit", "rate_limited"},
 		{"permission", func(_ *world, _ apitoken.ID, r *apitoken.VerifyRequest) {
 			r.Need = worldCatalog.MustRequire("scripts:run")
 		}, "permission", "permission"},

@@ -276,8 +276,13 @@ type VerifyRequest struct {
 	Use string
 	// Kinds, unless empty, are the only kinds accepted here.
 	Kinds []Kind
-	// Limit names the rate limit that the request counts against. "" = none.
-	Limit string
+	// Limits names the rate limits that the request counts against: all of them, or
+	// none if one refuses. Empty = none.
+	Limits []string
+	// Cost is how many requests this one counts as. 0 = one.
+	Cost int
+	// Decisions, if set, gets the limiter's answers appended, for header fields.
+	Decisions *[]Decision
 	// Need is what the request requires. The zero Requirement: nothing.
 	Need Requirement
 }
@@ -285,10 +290,12 @@ type VerifyRequest struct {
 // AdmitRequest is what a request requires beyond its credential, for
 // [Service.Admit]. The fields are those of [VerifyRequest].
 type AdmitRequest struct {
-	Use   string
-	Kinds []Kind
-	Limit string
-	Need  Requirement
+	Use       string
+	Kinds     []Kind
+	Limits    []string
+	Cost      int
+	Decisions *[]Decision
+	Need      Requirement
 }
 
 // ListQuery says which tokens to list. The zero value lists all that the actor

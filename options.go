@@ -38,7 +38,12 @@ type Options struct {
 	// neither knows is refused.
 	Limits   map[string]Limit
 	LimitFor func(ctx context.Context, p Principal, name string) (Limit, bool, error)
-	// Limiter decides. Defaults to [NewMemoryLimiter] for 100,000 buckets.
+	// LimitKey gives the key of the bucket that a principal's requests count in, for
+	// the limits that are [PerKey]: a project, a region, a plan that several tenants
+	// share. Required with them.
+	LimitKey func(ctx context.Context, p Principal, name string) (string, error)
+	// Limiter decides. Defaults to [NewMemoryLimiter] for 100,000 buckets, which
+	// counts what this process lets through; package redisstore has one for several.
 	Limiter Limiter
 
 	// Owners, Agents, Admins and Entitlements are what the host is asked. nil =
@@ -104,6 +109,9 @@ type Options struct {
 	// tokens that much later. Defaults to 1 minute.
 	ClockSkew time.Duration
 
+	// Observer is told what the Service does, for metrics and traces. Defaults to
+	// nothing.
+	Observer Observer
 	// Clock defaults to [SystemClock].
 	Clock Clock
 	// Logger gets what has no caller to return an error to. It is never given a

@@ -41,7 +41,7 @@ func outageCases() []outageCase {
 		}
 	}
 	verify := func(i apitoken.Issued) apitoken.VerifyRequest {
-		return apitoken.VerifyRequest{Token: i.Secret.Reveal(), Origin: "https://app.example", Limit: "api", Need: worldCatalog.MustRequire("devices:view")}
+		return apitoken.VerifyRequest{Token: i.Secret.Reveal(), Origin: "https://app.example", Limits: []string{"api"}, Need: worldCatalog.MustRequire("devices:view")}
 	}
 	return append(all,
 		outageCase{"Enable a disabled one", func(ctx context.Context, w *outageWorld, i apitoken.Issued) error {
@@ -256,7 +256,7 @@ func TestOutagesOfTheHostRefuse(t *testing.T) {
 	people, bots := w.issue(personal), w.issue(agent)
 	w.Agents.SetActive("acme", "bot", true)
 	verify := func(i apitoken.Issued) error {
-		_, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: i.Secret.Reveal(), Limit: "api"})
+		_, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: i.Secret.Reveal(), Limits: []string{"api"}})
 		return err
 	}
 	for part, c := range map[string]struct {
@@ -281,7 +281,7 @@ func TestOutagesOfTheHostRefuse(t *testing.T) {
 
 type fakeLimiter struct{ err, plans error }
 
-func (l *fakeLimiter) Allow(context.Context, apitoken.LimitKey, apitoken.Limit, time.Time) (apitoken.Decision, error) {
+func (l *fakeLimiter) Allow(context.Context, apitoken.LimitRequest, time.Time) (apitoken.Decision, error) {
 	return apitoken.Decision{Allowed: true}, l.err
 }
 

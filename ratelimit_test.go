@@ -26,9 +26,14 @@ func newLimiting(t *testing.T, buckets int) *limiting {
 	return &limiting{apitoken.NewMemoryLimiter(buckets), t, noon}
 }
 
+// one asks for one request.
+func one(key string, limit apitoken.Limit) apitoken.LimitRequest {
+	return apitoken.LimitRequest{Key: apitoken.LimitKey{Name: "api", ID: key}, Limit: limit, Cost: 1}
+}
+
 func (l *limiting) ask(key string, limit apitoken.Limit) apitoken.Decision {
 	l.t.Helper()
-	d, err := l.Allow(l.t.Context(), apitoken.LimitKey{Token: apitoken.ID(key), Name: "api"}, limit, l.now)
+	d, err := l.Allow(l.t.Context(), one(key, limit), l.now)
 	require.NoError(l.t, err)
 	return d
 }
@@ -80,9 +85,9 @@ func TestLimiterBurstsAndRefills(t *testing.T) {
 	limit := apitoken.Limit{Quota: 10, Window: 10 * time.Second}
 	for want := 9; want >= 0; want-- {
 		d := l.ask("a", limit)
-		require.Equal(t, apitoken.Decision{Limit: "api", Quota: 10, Window: 10 * time.Second, Allowed: true, Remaining: want}, d)
+		require.Equal(t, apitoken.Decision{Limit: "api", Quota: 10, Window: 10 * time.Second, Allowed: true, Remaining: want, Reset: time.Duration(10-want) * time.Second}, d)
 	}
-	require.Equal(t, apitoken.Decision{Limit: "api", Quota: 10, Window: 10 * time.Second, RetryAfter: time.Second}, l.ask("a", limit))
+	require.Equal(t, apitoken.Decision{Limit: "api", Quota: 10, Window: 10 * time.Second, Reset: 10 * time.Second, RetryAfter: time.Second}, l.ask("a", limit))
 	require.True(t, l.ask("b", limit).Allowed, "each token has a bucket of its own")
 
 	l.advance(time.Second - 2)
@@ -114,9 +119,13 @@ func TestLimiterKeys(t *testing.T) {
 	t.Parallel()
 	l := apitoken.NewMemoryLimiter(64 * 64)
 	limit := apitoken.Limit{Quota: 1, Window: time.Hour}
-	for _, key := range []apitoken.LimitKey{{"a", "x"}, {"a", "y"}, {"b", "x"}, {"ax", ""}, {"", "ax"}} {
+	for _, key := range []apitoken.LimitKey{
+		{Name: "x", ID: "a"}, {Name: "y", ID: "a"}, {Name: "x", ID: "b"}, {ID: "ax"}, {Name: "ax"},
+		{Name: "x", ID: "a", Per: apitoken.PerOwner}, {Name: "x", ID: "a", Per: apitoken.PerOwner, Tenant: "acme"},
+		{Name: "x", ID: "acme", Per: apitoken.PerOwner}, {Name: "x", Per: apitoken.PerTenant, Tenant: "a"},
+	} {
 		for _, want := range []bool{true, false} {
-			d, err := l.Allow(t.Context(), key, limit, noon)
+			d, err := l.Allow(t.Context(), apitoken.LimitRequest{Key: key, Limit: limit, Cost: 1}, noon)
 			require.NoError(t, err)
 			require.Equal(t, want, d.Allowed, "%v", key)
 			require.Equal(t, key.Name, d.Limit)
@@ -128,7 +137,7 @@ func TestLimiterOfZero(t *testing.T) {
 	t.Parallel()
 	l := newLimiting(t, 6400)
 	d := l.ask("a", apitoken.Limit{Quota: 0, Window: time.Minute, Burst: 5})
-	require.Equal(t, apitoken.Decision{Limit: "api", Window: time.Minute, RetryAfter: time.Minute}, d)
+	require.Equal(t, apitoken.Decision{Limit: "api", Window: time.Minute, RetryAfter: time.Minute, Never: true}, d)
 	require.Zero(t, l.Buckets())
 }
 
@@ -140,7 +149,7 @@ func TestLimiterRefusesNonsense(t *testing.T) {
 	for _, limit := range []apitoken.Limit{
 		{Quota: 10}, {Quota: 10, Window: -time.Second}, {Quota: -1, Window: time.Second}, {Quota: 1, Window: time.Second, Burst: -1},
 	} {
-		d, err := l.Allow(t.Context(), apitoken.LimitKey{Token: "a"}, limit, noon)
+		d, err := l.Allow(t.Context(), one("a", limit), noon)
 		require.Error(t, err, "%+v", limit)
 		require.False(t, d.Allowed)
 	}
@@ -297,7 +306,7 @@ func TestLimiterIsBounded(t *testing.T) {
 	before := heap()
 	refused := 0
 	for i := range 1_000_000 {
-		_, err := l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(fmt.Sprintf("hostile%d", i)), Name: "api"}, limit, l.now)
+		_, err := l.Allow(t.Context(), one(fmt.Sprintf("hostile%d", i), limit), l.now)
 		if err != nil {
 			refused++
 		}
@@ -308,7 +317,7 @@ func TestLimiterIsBounded(t *testing.T) {
 
 	l.advance(time.Second) // all are full again
 	for i := range 10 * buckets {
-		_, err := l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(fmt.Sprintf("later%d", i)), Name: "api"}, limit, l.now)
+		_, err := l.Allow(t.Context(), one(fmt.Sprintf("later%d", i), limit), l.now)
 		if i == 0 {
 			require.NoError(t, err)
 		}
@@ -327,7 +336,7 @@ func TestLimiterForgetsNobody(t *testing.T) {
 	}
 	for i := range 200_000 {
 		l.advance(time.Millisecond)
-		_, err := l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(fmt.Sprintf("other%d", i)), Name: "api"}, fast, l.now)
+		_, err := l.Allow(t.Context(), one(fmt.Sprintf("other%d", i), fast), l.now)
 		if err != nil {
 			require.ErrorContains(t, err, "make the limiter larger")
 		}
@@ -347,11 +356,11 @@ func TestLimiterDropsAfterAnEdit(t *testing.T) {
 	second := ""
 	for i := 0; second == ""; i++ {
 		key := fmt.Sprintf("second%d", i)
-		if _, err := l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(key), Name: "api"}, fast, l.now); err != nil {
-			_, again := l.Allow(t.Context(), apitoken.LimitKey{Token: "first", Name: "api"}, slow, l.now)
+		if _, err := l.Allow(t.Context(), one(key, fast), l.now); err != nil {
+			_, again := l.Allow(t.Context(), one("first", slow), l.now)
 			require.NoError(t, again)
 			l.advance(time.Minute)
-			if _, err := l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(key), Name: "api"}, fast, l.now); err != nil {
+			if _, err := l.Allow(t.Context(), one(key, fast), l.now); err != nil {
 				second = key // its neighbour is the slow one
 			}
 		}
@@ -367,12 +376,12 @@ func TestFullLimiterAfterClockSetBack(t *testing.T) {
 	l := newLimiting(t, 64)
 	limit := apitoken.Limit{Quota: 1, Window: time.Second}
 	for i := range 1000 {
-		_, _ = l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(fmt.Sprint(i))}, limit, l.now)
+		_, _ = l.Allow(t.Context(), one(fmt.Sprint(i), limit), l.now)
 	}
 	require.Equal(t, 64, l.Buckets())
 	l.advance(-time.Hour)
 	for i := range 1000 { // every shard notices
-		_, _ = l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(fmt.Sprint(i))}, limit, l.now)
+		_, _ = l.Allow(t.Context(), one(fmt.Sprint(i), limit), l.now)
 	}
 	l.advance(time.Second)
 	require.True(t, l.ask("new", limit).Allowed)
@@ -392,11 +401,11 @@ func TestLimiterConcurrently(t *testing.T) {
 				key := fmt.Sprintf("k%d", i%4)
 				// Instants out of order, edits and strangers in between.
 				now := noon.Add(time.Duration((g*7+i*13)%100) * time.Microsecond)
-				d, err := l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(key)}, limit, now)
+				d, err := l.Allow(t.Context(), one(key, limit), now)
 				if err == nil && d.Allowed {
 					mine[key]++
 				}
-				_, _ = l.Allow(t.Context(), apitoken.LimitKey{Token: apitoken.ID(fmt.Sprintf("stranger%d-%d", g, i))}, limit.Share(1+i%100), now)
+				_, _ = l.Allow(t.Context(), one(fmt.Sprintf("stranger%d-%d", g, i), limit.Share(1+i%100)), now)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -415,10 +424,10 @@ func TestLimiterConcurrently(t *testing.T) {
 func TestLimiterAllocatesNothing(t *testing.T) {
 	l := apitoken.NewMemoryLimiter(64)
 	limit := apitoken.Limit{Quota: 100, Window: time.Hour}
-	key := apitoken.LimitKey{Token: "a", Name: "api"}
+	req := one("a", limit)
 	ctx := t.Context()
 	require.Zero(t, testing.AllocsPerRun(1000, func() {
-		if _, err := l.Allow(ctx, key, limit, noon); err != nil {
+		if _, err := l.Allow(ctx, req, noon); err != nil {
 			t.Error(err)
 		}
 	}))

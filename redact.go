@@ -9,14 +9,14 @@ import (
 // Format writes the request without its credential, whatever the verb: the
 // fields are plain strings, because every request fills them.
 func (r VerifyRequest) Format(f fmt.State, _ rune) {
-	_, _ = fmt.Fprintf(f, "VerifyRequest{credential:%s origin:%q address:%s use:%q kinds:%q limit:%q}",
-		r.presented(), r.Origin, r.Address, r.Use, r.Kinds, r.Limit)
+	_, _ = fmt.Fprintf(f, "VerifyRequest{credential:%s origin:%q address:%s use:%q kinds:%q limits:%q}",
+		r.presented(), r.Origin, r.Address, r.Use, r.Kinds, r.Limits)
 }
 
 // LogValue returns the request without its credential.
 func (r VerifyRequest) LogValue() slog.Value {
 	return slog.GroupValue(slog.String("credential", r.presented()), slog.String("origin", r.Origin),
-		slog.String("address", r.Address.String()), slog.String("use", r.Use), slog.String("limit", r.Limit))
+		slog.String("address", r.Address.String()), slog.String("use", r.Use), slog.Any("limits", r.Limits))
 }
 
 // MarshalText returns the request without its credential.

@@ -96,8 +96,12 @@ func New(store Store, opts Options) (*Service, error) {
 		o.Limiter = NewMemoryLimiter(100_000)
 	}
 	for _, name := range slices.Sorted(maps.Keys(o.Limits)) {
-		if err := o.Limits[name].check(); err != nil {
+		l := o.Limits[name]
+		if err := l.Check(); err != nil {
 			bad(fmt.Sprintf("Limits[%q]", name), "%s", err)
+		}
+		if l.Per == PerKey && o.LimitKey == nil {
+			bad("LimitKey", "is required: Limits[%q] is per key", name)
 		}
 	}
 	prefix := func(field, p string) {
@@ -158,6 +162,12 @@ func New(store Store, opts Options) (*Service, error) {
 	}
 	s.records, _ = offered[Records](store)
 	s.cache, _ = offered[agedCache](store)
+	if tell := o.Observer.StoreFailed; tell != nil {
+		s.store = &observedStore{store, tell}
+		if s.records != nil {
+			s.records = observedRecords{s.records, tell}
+		}
+	}
 	s.present = o.Owners
 	if f, ok := o.Owners.(FreshOwners); ok {
 		s.present = OwnersFunc(f.FreshStanding)

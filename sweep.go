@@ -22,6 +22,16 @@ const sweepBatch = 200
 // Verify is right without it: what is due counts from its instant on, swept or
 // not. The error is [ErrUnavailable] when the store does not answer.
 func (s *Service) Sweep(ctx context.Context) (Swept, error) {
+	if s.opts.Observer.Swept == nil {
+		return s.sweep(ctx)
+	}
+	start := s.now()
+	out, err := s.sweep(ctx)
+	s.opts.Observer.Swept(ctx, SweepResult{Swept: out, Err: err, Start: start, Took: s.now().Sub(start)})
+	return out, err
+}
+
+func (s *Service) sweep(ctx context.Context) (Swept, error) {
 	var out Swept
 	now := s.instant()
 	for rec, err := range s.due(ctx, now) {

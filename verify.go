@@ -94,9 +94,20 @@ func (s *Service) compileRules(rec *Record) *compiled {
 // permission does. Errors are of the families [ErrInvalid] (more than one
 // credential), [ErrUnauthenticated], [ErrForbidden], [ErrRateLimited] and
 // [ErrUnavailable]; on any error the Principal is zero.
-func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, err error) {
+func (s *Service) Verify(ctx context.Context, req VerifyRequest) (Principal, error) {
+	if s.opts.Observer.Verified == nil {
+		var found identified
+		return s.verify(ctx, &req, &found)
+	}
+	start := s.now()
 	var found identified
-	if err := s.identify(ctx, &req, &found); err != nil {
+	p, err := s.verify(ctx, &req, &found)
+	s.observe(ctx, "verify", start, found.principal(), err)
+	return p, err
+}
+
+func (s *Service) verify(ctx context.Context, req *VerifyRequest, found *identified) (p Principal, err error) {
+	if err := s.identify(ctx, req, found); err != nil {
 		if err == ErrSuperseded {
 			s.reportReuse(ctx, found.c.principal.rec)
 		}
@@ -126,7 +137,7 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 		return Principal{}, err
 	}
 	if req.Proof != nil {
-		if err := s.acceptProof(ctx, req.Proof, &found); err != nil {
+		if err := s.acceptProof(ctx, req.Proof, found); err != nil {
 			return Principal{}, err
 		}
 	}
@@ -135,8 +146,8 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 			return Principal{}, err
 		}
 	}
-	if req.Limit != "" {
-		if err := s.limit(ctx, &p, req.Limit, now); err != nil {
+	if len(req.Limits) > 0 {
+		if err := s.limit(ctx, &p, limiting{req.Limits, req.Cost, req.Decisions}, now); err != nil {
 			return Principal{}, err
 		}
 	}
@@ -150,18 +161,28 @@ func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, e
 	return p, nil
 }
 
-// Admit checks use and kind, a rate limit and a requirement, in that order, for a
+// Admit checks use and kind, rate limits and a requirement, in that order, for a
 // principal that is already verified: for callers that know them only later, such
 // as inner middleware or the method of an RPC. It counts no use.
 func (s *Service) Admit(ctx context.Context, p Principal, req AdmitRequest) error {
+	if s.opts.Observer.Verified == nil {
+		return s.admit(ctx, &p, &req)
+	}
+	start := s.now()
+	err := s.admit(ctx, &p, &req)
+	s.observe(ctx, "admit", start, &p, err)
+	return err
+}
+
+func (s *Service) admit(ctx context.Context, p *Principal, req *AdmitRequest) error {
 	if p.rec == nil {
 		return ErrNoCredential
 	}
 	if err := s.checkKind(p.Kind, req.Use, req.Kinds); err != nil {
 		return err
 	}
-	if req.Limit != "" {
-		if err := s.limit(ctx, &p, req.Limit, s.now()); err != nil {
+	if len(req.Limits) > 0 {
+		if err := s.limit(ctx, p, limiting{req.Limits, req.Cost, req.Decisions}, s.now()); err != nil {
 			return err
 		}
 	}
@@ -172,7 +193,13 @@ func (s *Service) Admit(ctx context.Context, p Principal, req AdmitRequest) erro
 // presented, are good, and returns the principal as it is now: for streams that
 // outlive a token. It counts no use and checks neither origin, network nor use.
 func (s *Service) Recheck(ctx context.Context, p Principal) (Principal, error) {
-	return s.recheck(ctx, p, s.lookUp, s.opts.Owners)
+	if s.opts.Observer.Verified == nil {
+		return s.recheck(ctx, p, s.lookUp, s.opts.Owners)
+	}
+	start := s.now()
+	again, err := s.recheck(ctx, p, s.lookUp, s.opts.Owners)
+	s.observe(ctx, "recheck", start, &p, err)
+	return again, err
 }
 
 // recheck reads the token with look and asks owners.

@@ -108,11 +108,11 @@ func TestVerifyOrder(t *testing.T) {
 	issued := w.issue(personal, func(r *apitoken.IssueRequest) {
 		r.Permissions, r.Networks, r.Origins = []string{"devices:view"}, []string{"192.0.2.0/24"}, []string{"https://app.example"}
 	})
-	must(w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal(), Address: netip.MustParseAddr("192.0.2.1"), Limit: "api"}))
+	must(w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: issued.Secret.Reveal(), Address: netip.MustParseAddr("192.0.2.1"), Limits: []string{"api"}}))
 	// Everything is wrong at first; each step mends what was answered.
 	req := apitoken.VerifyRequest{
 		Token: "damaged", LegacyID: "u", Origin: "https://evil.example", Address: netip.MustParseAddr("198.51.100.1"), Use: "deploy",
-		Limit: "api", Need: worldCatalog.MustRequire("scripts:run"),
+		Limits: []string{"api"}, Need: worldCatalog.MustRequire("scripts:run"),
 	}
 	other := w.issue(personal).Secret.Reveal()
 	must(w.Service.Disable(t.Context(), ann, issued.Token.ID, ""))
@@ -237,7 +237,7 @@ func TestLimitsPerTokenAndAPI(t *testing.T) {
 	})
 	allowed := func(i apitoken.Issued, name string) (n int) {
 		for ; n < 100; n++ {
-			if _, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: i.Secret.Reveal(), Limit: name}); err != nil {
+			if _, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: i.Secret.Reveal(), Limits: []string{name}}); err != nil {
 				oneFamily(t, err, apitoken.ErrRateLimited)
 				return n
 			}
@@ -253,7 +253,7 @@ func TestLimitsPerTokenAndAPI(t *testing.T) {
 	require.Zero(t, allowed(half, "read"))
 	w.Clock.Advance(time.Hour)
 	require.Equal(t, 10, allowed(half, "read"))
-	_, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: whole.Secret.Reveal(), Limit: "unheard of"})
+	_, err := w.Service.Verify(t.Context(), apitoken.VerifyRequest{Token: whole.Secret.Reveal(), Limits: []string{"unheard of"}})
 	oneFamily(t, err, apitoken.ErrUnavailable)
 }
 

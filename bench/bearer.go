@@ -144,7 +144,7 @@ func verify(b *testing.B) {
 
 func verifyLimited(b *testing.B) {
 	bed := newBed(b, Tokens, tenPrefixes...)
-	bed.run(b, apitoken.VerifyRequest{Address: client, Limit: "api", Need: bed.need})
+	bed.run(b, apitoken.VerifyRequest{Address: client, Limits: []string{"api"}, Need: bed.need})
 }
 
 // verifyParallel has every goroutine verify tokens of its own.

@@ -46,6 +46,14 @@ type Options struct {
 	// to none.
 	Catalog *apitoken.Catalog
 
+	// XRateLimit sends X-RateLimit-Limit, X-RateLimit-Remaining and X-RateLimit-Reset
+	// too, which older clients know: of the limit that is the nearest to its end, the
+	// instant in Unix seconds at which it is whole again. Defaults to off.
+	XRateLimit bool
+	// QuietLimits sends the fields of rate limits only with a 429. Defaults to off:
+	// every answer of a limited route has them, so that clients need not run into it.
+	QuietLimits bool
+
 	// OnVerified is called once for each verified request, before its handler,
 	// with the context the handler gets: to label a trace or a log. Defaults to
 	// nothing.
@@ -57,7 +65,8 @@ type Options struct {
 	// debug level, with their reason and without any secret. Defaults to
 	// slog.Default().
 	Logger *slog.Logger
-	// Clock is read for FailedAttempts only. Defaults to [apitoken.SystemClock].
+	// Clock is read for FailedAttempts and XRateLimit. Defaults to
+	// [apitoken.SystemClock].
 	Clock apitoken.Clock
 }
 
@@ -140,13 +149,24 @@ func (a *Auth) RequirePermission(names ...string) func(http.Handler) http.Handle
 	return a.Require(a.opts.Catalog.MustRequire(names...))
 }
 
-// Limit lets requests through that are verified and within the named rate limit
-// (S1.19). A request is counted each time it passes such a layer.
-func (a *Auth) Limit(name string) func(http.Handler) http.Handler {
-	if name == "" {
+// Limit lets requests through that are verified and within all the named rate limits
+// (S1.19). A request is counted each time it passes such a layer. Answers get the
+// header fields RateLimit and RateLimit-Policy.
+func (a *Auth) Limit(names ...string) func(http.Handler) http.Handler {
+	return a.LimitCost(1, names...)
+}
+
+// LimitCost is [Auth.Limit] for requests that count as several, such as a report that
+// takes as long as ten others. What a request costs that is known only to its
+// handler is asked for with the Verifier's Admit.
+func (a *Auth) LimitCost(cost int, names ...string) func(http.Handler) http.Handler {
+	if len(names) == 0 || slices.Contains(names, "") {
 		panic(errors.New("httpauth: Limit needs the name of a limit of apitoken.Options.Limits"))
 	}
-	return a.layer(layer{limit: name})
+	if cost < 1 {
+		panic(errors.New("httpauth: LimitCost needs a cost of at least 1"))
+	}
+	return a.layer(layer{limits: slices.Clone(names), cost: cost})
 }
 
 // RequireKind lets requests through that are verified with a token of one of
@@ -177,7 +197,8 @@ type layer struct {
 
 	optional bool
 	need     apitoken.Requirement
-	limit    string
+	limits   []string
+	cost     int
 	use      string
 	kinds    []apitoken.Kind // sorted
 }
@@ -200,7 +221,7 @@ var errStranger = errors.New("httpauth: no credential, and none is needed")
 func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ctx := r.Context()
 	if outer, ok := ctx.Value(l.auth).(*verified); ok {
-		if err := l.admit(ctx, &outer.principal); err != nil {
+		if err := l.admit(ctx, w.Header(), &outer.principal); err != nil {
 			l.auth.refuse(w, r, err)
 			return
 		}
@@ -209,6 +230,9 @@ func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	v := &verified{Context: ctx, auth: l.auth}
 	signed, err := l.verify(w, r, v)
+	if len(v.decisions) > 0 {
+		l.auth.limitFields(w.Header(), v.decisions)
+	}
 	switch {
 	case err == errStranger:
 		l.next.ServeHTTP(w, r)
@@ -224,11 +248,19 @@ func (l *layer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // admit checks what the layer adds to an outer layer that has verified.
-func (l *layer) admit(ctx context.Context, p *apitoken.Principal) error {
-	if l.use == "" && len(l.kinds) == 0 && l.limit == "" && l.need == (apitoken.Requirement{}) {
+func (l *layer) admit(ctx context.Context, h http.Header, p *apitoken.Principal) error {
+	if l.use == "" && len(l.kinds) == 0 && len(l.limits) == 0 && l.need == (apitoken.Requirement{}) {
 		return nil
 	}
-	return l.auth.verifier.Admit(ctx, *p, apitoken.AdmitRequest{Use: l.use, Kinds: l.kinds, Limit: l.limit, Need: l.need})
+	req := apitoken.AdmitRequest{Use: l.use, Kinds: l.kinds, Limits: l.limits, Cost: l.cost, Need: l.need}
+	if len(l.limits) == 0 {
+		return l.auth.verifier.Admit(ctx, *p, req)
+	}
+	var decisions []apitoken.Decision
+	req.Decisions = &decisions
+	err := l.auth.verifier.Admit(ctx, *p, req)
+	l.auth.limitFields(h, decisions)
+	return err
 }
 
 // verify has the request's credential verified, with all that the layer asks for
@@ -236,7 +268,10 @@ func (l *layer) admit(ctx context.Context, p *apitoken.Principal) error {
 // once. It returns the request to hand on: r, or a copy whose body was read.
 func (l *layer) verify(w http.ResponseWriter, r *http.Request, v *verified) (*http.Request, error) {
 	a := l.auth
-	req := apitoken.VerifyRequest{Use: l.use, Kinds: l.kinds, Limit: l.limit, Need: l.need}
+	req := apitoken.VerifyRequest{Use: l.use, Kinds: l.kinds, Limits: l.limits, Cost: l.cost, Need: l.need}
+	if len(l.limits) > 0 {
+		req.Decisions = &v.decisions
+	}
 	var unfit error
 	if len(a.opts.Proofs) == 0 {
 		unfit = a.readCredential(r.Header, &req)

@@ -44,7 +44,7 @@ func TestLayerAlone(t *testing.T) {
 		{
 			"Limit",
 			func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Limit("devices") },
-			apitoken.VerifyRequest{Limit: "devices"},
+			apitoken.VerifyRequest{Limits: []string{"devices"}},
 		},
 		{
 			"RequireKind",
@@ -69,7 +69,7 @@ func TestLayerAlone(t *testing.T) {
 			require.Len(t, v.calls(), 1)
 			got := v.calls()[0]
 			require.Equal(t, tc.want.Need, got.Need)
-			require.Equal(t, tc.want.Limit, got.Limit)
+			require.Equal(t, tc.want.Limits, got.Limits)
 			require.Equal(t, tc.want.Kinds, got.Kinds)
 			require.Equal(t, tc.want.Use, got.Use)
 			require.Empty(t, v.admissions())
@@ -89,7 +89,7 @@ func TestLayersVerifyOnce(t *testing.T) {
 		{"Middleware", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Middleware }, nil},
 		{"Optional", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Optional }, nil},
 		{"Require", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Require(need) }, []apitoken.AdmitRequest{{Need: need}}},
-		{"Limit", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Limit("x") }, []apitoken.AdmitRequest{{Limit: "x"}}},
+		{"Limit", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Limit("x") }, []apitoken.AdmitRequest{{Limits: []string{"x"}, Cost: 1}}},
 		{"RequireKind", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.RequireKind("node") }, []apitoken.AdmitRequest{{Kinds: []apitoken.Kind{"node"}}}},
 		{"Use", func(a *httpauth.Auth) func(http.Handler) http.Handler { return a.Use("deploy") }, []apitoken.AdmitRequest{{Use: "deploy"}}},
 	}
@@ -219,7 +219,7 @@ func TestTwoAuths(t *testing.T) {
 	require.Equal(t, http.StatusNoContent, answer(h, bearer()).Code)
 	require.Len(t, users.calls(), 1)
 	require.Len(t, robots.calls(), 1)
-	require.Equal(t, []apitoken.AdmitRequest{{Limit: "x"}}, users.admissions())
+	require.Equal(t, []apitoken.AdmitRequest{{Limits: []string{"x"}, Cost: 1}}, users.admissions())
 	require.Equal(t, []string{"ann", "robot", "robot"}, seen, "the innermost that verified")
 }
 

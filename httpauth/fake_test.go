@@ -16,6 +16,7 @@ type fakeVerifier struct {
 	principal apitoken.Principal
 	decide    func(apitoken.VerifyRequest) error // nil = accept
 	admitErr  error
+	decisions []apitoken.Decision // what the limiter said
 
 	mu       sync.Mutex
 	verified []apitoken.VerifyRequest
@@ -29,6 +30,10 @@ func refuseAll(err error) *fakeVerifier {
 func (f *fakeVerifier) Verify(_ context.Context, req apitoken.VerifyRequest) (apitoken.Principal, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if req.Decisions != nil {
+		*req.Decisions = append(*req.Decisions, f.decisions...)
+	}
+	req.Decisions = nil // of each call another
 	f.verified = append(f.verified, req)
 	if f.decide != nil {
 		if err := f.decide(req); err != nil {
@@ -41,6 +46,10 @@ func (f *fakeVerifier) Verify(_ context.Context, req apitoken.VerifyRequest) (ap
 func (f *fakeVerifier) Admit(_ context.Context, _ apitoken.Principal, req apitoken.AdmitRequest) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if req.Decisions != nil {
+		*req.Decisions = append(*req.Decisions, f.decisions...)
+	}
+	req.Decisions = nil // of each call another
 	f.admitted = append(f.admitted, req)
 	return f.admitErr
 }

@@ -44,12 +44,40 @@ func scopeOf(permissions []string) string {
 	return scope
 }
 
-// rateLimitHeaders sets Retry-After, and RateLimit and RateLimit-Policy of
-// draft-ietf-httpapi-ratelimit-headers-11. They are sent with a 429 only: a
-// Verifier does not say how much is left of a limit that was not reached.
-func rateLimitHeaders(h http.Header, d apitoken.Decision) {
-	wait := strconv.FormatInt(retrySeconds(d.RetryAfter), 10)
-	h.Set("Retry-After", wait)
+// limitFields sets the header fields of what the limiter decided, as the options
+// want them.
+func (a *Auth) limitFields(h http.Header, decisions []apitoken.Decision) {
+	if a.opts.QuietLimits || len(decisions) == 0 {
+		return
+	}
+	nearest := &decisions[0]
+	for i := range decisions {
+		d := &decisions[i]
+		rateLimitFields(h, d)
+		if d.Allowed == nearest.Allowed && d.Remaining < nearest.Remaining || !d.Allowed && nearest.Allowed {
+			nearest = d
+		}
+	}
+	if a.opts.XRateLimit {
+		h.Set("X-RateLimit-Limit", strconv.Itoa(nearest.Quota))
+		h.Set("X-RateLimit-Remaining", strconv.Itoa(nearest.Remaining))
+		h.Set("X-RateLimit-Reset", strconv.FormatInt(ceilUnix(a.opts.Clock.Now().Add(nearest.Reset)), 10))
+	}
+}
+
+// ceilUnix is t in seconds, rounded up.
+func ceilUnix(t time.Time) int64 {
+	seconds := t.Unix()
+	if t.Nanosecond() > 0 {
+		seconds++
+	}
+	return seconds
+}
+
+// rateLimitFields sets what RateLimit and RateLimit-Policy of
+// draft-ietf-httpapi-ratelimit-headers-11 say of one limit; what they said of it
+// before goes, what they say of others stays.
+func rateLimitFields(h http.Header, d *apitoken.Decision) {
 	name, ok := sfString(d.Limit)
 	if !ok {
 		return
@@ -59,12 +87,31 @@ func rateLimitHeaders(h http.Header, d apitoken.Decision) {
 	if d.Window >= time.Second && d.Window%time.Second == 0 {
 		policy += ";w=" + strconv.FormatInt(int64(d.Window/time.Second), 10)
 	}
-	h.Set("RateLimit-Policy", policy)
-	h.Set("RateLimit", name+";r=0;t="+wait)
+	// So much is there for the next t seconds.
+	wait := d.Reset
+	if !d.Allowed {
+		wait = d.RetryAfter
+	}
+	replaceItem(h, "Ratelimit-Policy", name, policy)
+	replaceItem(h, "Ratelimit", name, name+";r="+strconv.Itoa(max(0, d.Remaining))+";t="+strconv.FormatInt(ceilSeconds(wait), 10))
 }
 
-// retrySeconds rounds up, so that a client that comes back then is let through.
-func retrySeconds(d time.Duration) int64 {
+// replaceItem puts an item into a field that is a list, a line for each, in place of
+// the one with the same name. The field's name is in its canonical form.
+func replaceItem(h http.Header, field, name, item string) {
+	lines := h[field]
+	for i, line := range lines {
+		if strings.HasPrefix(line, name+";") {
+			lines[i] = item
+			return
+		}
+	}
+	h[field] = append(lines, item)
+}
+
+// ceilSeconds rounds up to at least one, so that a client that comes back then is let
+// through.
+func ceilSeconds(d time.Duration) int64 {
 	seconds := int64(d / time.Second)
 	if d%time.Second > 0 {
 		seconds++

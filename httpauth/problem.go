@@ -95,7 +95,11 @@ func writeError(w http.ResponseWriter, err error, realm string, tellHolder bool,
 		}
 	case http.StatusTooManyRequests:
 		if limit, ok := errors.AsType[*apitoken.RateLimitError](err); ok {
-			rateLimitHeaders(h, limit.Decision)
+			h.Set("Retry-After", strconv.FormatInt(ceilSeconds(limit.RetryAfter), 10))
+			rateLimitFields(h, &limit.Decision)
+			for i := range limit.Others {
+				rateLimitFields(h, &limit.Others[i])
+			}
 		} else {
 			h.Set("Retry-After", "1")
 		}
@@ -162,6 +166,9 @@ func describe(err error, status int) problem {
 	case *apitoken.RateLimitError:
 		p.Type, p.Title = quotaExceeded, quotaExceededTitle
 		p.Violated = []string{e.Limit}
+		for _, other := range e.Others {
+			p.Violated = append(p.Violated, other.Limit)
+		}
 	}
 	if status == http.StatusUnprocessableEntity {
 		for _, f := range apitoken.Fields(err) {

@@ -88,7 +88,7 @@ func (v verified) Verify(context.Context, apitoken.VerifyRequest) (apitoken.Prin
 func bearer(of tokenOf) func(p *past) apitoken.VerifyRequest {
 	return func(p *past) apitoken.VerifyRequest {
 		return apitoken.VerifyRequest{
-			Token: of(p).Secret.Reveal(), Origin: "https://app.example", Limit: "api", Address: netip.MustParseAddr("192.0.2.7"),
+			Token: of(p).Secret.Reveal(), Origin: "https://app.example", Limits: []string{"api"}, Address: netip.MustParseAddr("192.0.2.7"),
 			Need: catalog.MustRequire("devices:view"),
 		}
 	}

@@ -1,0 +1,211 @@
+package redisstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/tokenry/apitoken"
+)
+
+// Outage says what a [Limiter] does while Redis cannot be used.
+type Outage int
+
+const (
+	// Fallback decides on each node by itself, by a part of the limit: see
+	// [LimiterOptions].Nodes. This is the default.
+	Fallback Outage = iota
+	// Refuse returns the error, so that the Service refuses with
+	// [apitoken.ErrUnavailable].
+	Refuse
+)
+
+// LimiterOptions of [NewLimiter]. The zero value is usable with one node.
+type LimiterOptions struct {
+	// Prefix stands before all keys. It has no braces. Defaults to "apitoken:".
+	Prefix string
+	// KeySecret keys the digests that keys are made of. Without it, whoever can read
+	// Redis can try out whether a tenant, an owner or a key of yours has a bucket.
+	// The same on all nodes; another one makes all buckets full. nil = none.
+	KeySecret []byte
+
+	// Timeout bounds what one decision waits for Redis. Defaults to 100 ms; 1 ms to
+	// 1 minute.
+	Timeout time.Duration
+	// RetryEvery is how long after a failure Redis is tried again, by one request at
+	// a time, as measured by the now that Allow is given. Defaults to 1 second; 1 ms
+	// to 1 hour.
+	RetryEvery time.Duration
+
+	// OnOutage says what happens while Redis cannot be used. Defaults to [Fallback].
+	OnOutage Outage
+	// Nodes returns how many nodes there are now. While Redis cannot be used, each
+	// grants the Quota and Burst of a limit divided by it, at least 1. Give it: nil = 1,
+	// with which each of N nodes would grant the whole limit.
+	Nodes func() int
+	// LocalBuckets is how many buckets a node keeps for that: see
+	// [apitoken.NewMemoryLimiter]. Defaults to 100,000.
+	LocalBuckets int
+
+	// Logger gets one line when Redis is lost and one when it is back. Defaults to
+	// slog.Default().
+	Logger *slog.Logger
+	// OnChange is called at the same times, err being why it is lost. It must be
+	// fast: a request waits for it. nil = nothing is called.
+	OnChange func(reachable bool, err error)
+}
+
+// Limiter is an [apitoken.Limiter] and [apitoken.BatchLimiter] whose buckets are in
+// Redis, for all nodes that share it. Make it with [NewLimiter]. It is safe for
+// concurrent use.
+type Limiter struct {
+	remote *remote
+	names  naming
+	take   script
+	give   script
+	refuse bool
+	nodes  func() int
+	local  *apitoken.MemoryLimiter
+}
+
+var (
+	_ apitoken.Limiter      = (*Limiter)(nil)
+	_ apitoken.BatchLimiter = (*Limiter)(nil)
+)
+
+// NewLimiter returns a limiter that keeps its buckets through client, which remains
+// the caller's to close. It does not connect: Redis may be away at the start. Set
+// ContextTimeoutEnabled in the client's options; for one without, each decision
+// takes a goroutine, or Timeout would not bound it.
+func NewLimiter(client redis.UniversalClient, opts LimiterOptions) (*Limiter, error) {
+	var errs []error
+	names, err := newNaming(opts.Prefix, opts.KeySecret)
+	errs = append(errs, err)
+	remote, err := newRemote(client, "limiter", opts.Timeout, opts.RetryEvery, opts.Logger, opts.OnChange)
+	errs = append(errs, err)
+	if opts.OnOutage != Fallback && opts.OnOutage != Refuse {
+		errs = append(errs, errors.New("redisstore: OnOutage is none that there is: give Fallback or Refuse"))
+	}
+	if opts.LocalBuckets < 0 {
+		errs = append(errs, errors.New("redisstore: LocalBuckets is negative: give a number above 0, or 0 for 100,000"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	if opts.LocalBuckets == 0 {
+		opts.LocalBuckets = 100_000
+	}
+	if opts.Nodes == nil {
+		opts.Nodes = func() int { return 1 }
+	}
+	return &Limiter{
+		remote: remote, names: names, take: newScript(bucketLua + takeLua), give: newScript(bucketLua + giveLua),
+		refuse: opts.OnOutage == Refuse, nodes: opts.Nodes, local: apitoken.NewMemoryLimiter(opts.LocalBuckets),
+	}, nil
+}
+
+// newRemote checks what limiter and guard have in common.
+func newRemote(client redis.UniversalClient, what string, timeout, every time.Duration, logger *slog.Logger, change func(bool, error)) (*remote, error) {
+	if client == nil {
+		return nil, errors.New("redisstore: there is no client")
+	}
+	r := &remote{client: client, obeys: obeys(client), what: what, timeout: timeout, every: every, logger: logger, change: change}
+	var errs []error
+	orDefault := func(field string, d *time.Duration, def, hi time.Duration) {
+		if *d == 0 {
+			*d = def
+		}
+		if *d < time.Millisecond || *d > hi {
+			errs = append(errs, fmt.Errorf("redisstore: %s is %s: give 1ms to %s, or 0 for %s", field, *d, hi, def))
+		}
+	}
+	orDefault("Timeout", &r.timeout, 100*time.Millisecond, time.Minute)
+	orDefault("RetryEvery", &r.every, time.Second, time.Hour)
+	if r.logger == nil {
+		r.logger = slog.Default()
+	}
+	return r, errors.Join(errs...)
+}
+
+// Reachable says whether the last that was heard of Redis was an answer, for health
+// checks. Nothing is asked for it.
+func (l *Limiter) Reachable() bool { return l.remote.reachable() }
+
+// Allow implements [apitoken.Limiter]: one command to Redis, whose clock refills the
+// buckets. A limit of 0, and a cost that no full bucket has, are refused without it;
+// then Remaining and Reset are 0, since nobody looked.
+func (l *Limiter) Allow(ctx context.Context, req apitoken.LimitRequest, now time.Time) (apitoken.Decision, error) {
+	if err := req.Check(); err != nil {
+		return apitoken.Decision{}, err
+	}
+	if never(&req) {
+		return refuse(&req), ctx.Err()
+	}
+	name, _ := l.names.bucket(req.Key)
+	g := group{of: []int{0}, keys: []string{name}}
+	c := call{keys: g.keys, args: g.args([]apitoken.LimitRequest{req}, "take")}
+	a, err := ask(ctx, l.remote, now, func(ctx context.Context) (answer, error) {
+		cmds, err := l.take.run(ctx, l.remote.client, []call{c})
+		if err != nil {
+			return answer{}, err
+		}
+		answers, err := answersOf(cmds[0], 1)
+		if err != nil {
+			return answer{}, err
+		}
+		return answers[0], nil
+	})
+	switch {
+	case err == nil:
+		return decide(&req, a), nil
+	case l.refuse || ended(ctx) != nil:
+		return apitoken.Decision{}, away(err)
+	}
+	d, err := l.local.Allow(ctx, l.part(req), now)
+	return l.ofNode(&req, d), err
+}
+
+// AllowAll implements [apitoken.BatchLimiter]. The buckets of one tenant are decided
+// on in one step, and so are the requests of one bucket. Buckets that may be on
+// different servers of a cluster are asked in one round trip, and if some refuse,
+// what the others took is given back by a second: nobody passes who should not, but
+// in between somebody else may be refused. What cannot be given back is gone.
+func (l *Limiter) AllowAll(ctx context.Context, reqs []apitoken.LimitRequest, now time.Time) ([]apitoken.Decision, error) {
+	for i := range reqs {
+		if err := reqs[i].Check(); err != nil {
+			return nil, err
+		}
+	}
+	out := make([]apitoken.Decision, len(reqs))
+	groups, refused := l.groups(reqs, out)
+	if len(groups) == 0 {
+		return out, ctx.Err()
+	}
+	answers, err := ask(ctx, l.remote, now, func(ctx context.Context) ([]answer, error) {
+		return l.askAll(ctx, reqs, groups, refused)
+	})
+	switch {
+	case err == nil:
+		for _, g := range groups {
+			for _, i := range g.of {
+				out[i] = decide(&reqs[i], answers[i])
+			}
+		}
+		return out, nil
+	case l.refuse || ended(ctx) != nil:
+		return nil, away(err)
+	}
+	return l.allLocal(ctx, reqs, now)
+}
+
+// away says of an error where it comes from. A context's own stays as it is.
+func away(err error) error {
+	if err == context.Canceled || err == context.DeadlineExceeded { //nolint:errorlint // only the bare ones
+		return err
+	}
+	return fmt.Errorf("redisstore: Redis cannot be used: %w", err)
+}

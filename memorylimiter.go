@@ -25,9 +25,9 @@ const limiterShards = 64
 type limiterShard struct {
 	mu      sync.Mutex
 	began   bool
-	now     int64              // the latest instant seen, in nanoseconds
-	offset  int64              // what a clock that was set back is behind
-	buckets map[uint64]*bucket // by the hash of their keys, which is taken only once
+	now     int64 // the latest instant seen, in nanoseconds
+	offset  int64 // what a clock that was set back is behind
+	buckets map[bucketID]*bucket
 	byFull  bucketHeap
 	_       [64]byte // shards do not share a cache line
 }
@@ -37,15 +37,22 @@ type limiterShard struct {
 // theoretical arrival time, would give more or less than was left when a limit is
 // edited.
 type bucket struct {
-	key   LimitKey
-	hash  uint64
-	limit Limit
-	rate  float64 // requests per nanosecond
-	have  float64 // requests, at the instant at
-	at    int64
-	full  int64 // it is not full before this instant; uses leave it behind
-	index int   // in byFull
+	id     bucketID
+	have   float64 // requests, at the instant at
+	at     int64
+	rate   float64 // requests per nanosecond
+	size   float64 // requests in a full one
+	quota  int     // these three as in the Limit
+	burst  int
+	window time.Duration
+	full   int64 // it is not full before this instant; uses leave it behind
+	index  int   // in byFull
 }
+
+// bucketID stands for a LimitKey: a hash by a seed that nobody knows. Among a million
+// buckets there are two keys that share one with a chance of one in 37 million, and a
+// bucket needs no strings.
+type bucketID uint64
 
 // maxDisorder is how far the instants of concurrent requests may be out of
 // order. What lies further back is a clock that was set back.
@@ -62,7 +69,7 @@ const precision = 1e-15
 func NewMemoryLimiter(buckets int) *MemoryLimiter {
 	l := &MemoryLimiter{seed: maphash.MakeSeed(), base: time.Now(), max: max(1, buckets/limiterShards)}
 	for i := range l.shards {
-		l.shards[i].buckets = make(map[uint64]*bucket)
+		l.shards[i].buckets = make(map[bucketID]*bucket)
 	}
 	return l
 }
@@ -71,38 +78,40 @@ func NewMemoryLimiter(buckets int) *MemoryLimiter {
 // stops none: refilling goes on from the instant it was set to. [SystemClock] has
 // the time since the process began in its instants, so there no step of the wall
 // clock is noticed at all.
-func (l *MemoryLimiter) Allow(_ context.Context, req LimitRequest, now time.Time) (Decision, error) {
-	if err := req.Check(); err != nil {
+func (l *MemoryLimiter) Allow(_ context.Context, req LimitRequest, now time.Time) (d Decision, err error) {
+	if err := req.check(); err != nil {
 		return Decision{}, err
 	}
 	if req.Limit.Quota == 0 {
 		return blocked(&req), nil
 	}
-	hash := l.hash(&req.Key)
-	shard := &l.shards[hash%limiterShards]
+	id := l.id(&req.Key)
+	at := int64(now.Sub(l.base))
+	shard := &l.shards[id%limiterShards]
 	shard.mu.Lock()
-	defer shard.mu.Unlock()
-	b, err := shard.bucket(l.max, hash, &req, shard.advance(int64(now.Sub(l.base))))
-	if err != nil {
-		return Decision{}, err
+	b := shard.bucket(l.max, id, &req.Limit, shard.advance(at))
+	if b == nil {
+		shard.mu.Unlock()
+		return Decision{}, errAllInUse
 	}
-	d := b.decide(&req)
+	b.decide(&req, &d)
 	if d.Allowed {
 		b.have -= float64(req.Cost)
 	}
+	shard.mu.Unlock()
 	return d, nil
 }
 
 // AllowAll implements [BatchLimiter]. Other requests see all of it or nothing.
 func (l *MemoryLimiter) AllowAll(_ context.Context, reqs []LimitRequest, now time.Time) ([]Decision, error) {
-	hashes := make([]uint64, len(reqs))
+	ids := make([]bucketID, len(reqs))
 	locks := make([]uint64, len(reqs)) // in one order in all calls
 	for i := range reqs {
-		if err := reqs[i].Check(); err != nil {
+		if err := reqs[i].check(); err != nil {
 			return nil, err
 		}
-		hashes[i] = l.hash(&reqs[i].Key)
-		locks[i] = hashes[i] % limiterShards
+		ids[i] = l.id(&reqs[i].Key)
+		locks[i] = uint64(ids[i]) % limiterShards
 	}
 	slices.Sort(locks)
 	for _, i := range slices.Compact(locks) {
@@ -121,13 +130,13 @@ func (l *MemoryLimiter) AllowAll(_ context.Context, reqs []LimitRequest, now tim
 			buckets = append(buckets, nil)
 			continue
 		}
-		shard := &l.shards[hashes[i]%limiterShards]
-		b, err := shard.bucket(l.max, hashes[i], &reqs[i], shard.now)
-		if err != nil {
-			failed = err
+		shard := &l.shards[ids[i]%limiterShards]
+		b := shard.bucket(l.max, ids[i], &reqs[i].Limit, shard.now)
+		if b == nil {
+			failed = errAllInUse
 			break
 		}
-		out[i] = b.decide(&reqs[i])
+		b.decide(&reqs[i], &out[i])
 		refused = refused || !out[i].Allowed
 		if out[i].Allowed {
 			b.have -= float64(reqs[i].Cost) // at once: the next one may be of the same bucket
@@ -152,79 +161,74 @@ func blocked(req *LimitRequest) Decision {
 	return Decision{Limit: req.Key.Name, Per: req.Limit.Per, Window: req.Limit.Window, RetryAfter: req.Limit.Window, Never: true}
 }
 
-// hash hashes what tells buckets apart. The ID of a token is its own.
-func (l *MemoryLimiter) hash(key *LimitKey) uint64 {
-	h := maphash.String(l.seed, key.ID) ^ maphash.String(l.seed, key.Name)*31
+var errAllInUse = errors.New("every bucket is in use: make the limiter larger")
+
+func (l *MemoryLimiter) id(key *LimitKey) bucketID {
 	if key.Per != PerToken {
-		h ^= maphash.Comparable(l.seed, *key)
+		return bucketID(maphash.Comparable(l.seed, *key))
 	}
-	return h
+	// The ID of a token is its own, whoever's it is.
+	return bucketID(maphash.String(l.seed, key.ID) + 3*maphash.String(l.seed, key.Name))
 }
 
-// bucket returns the bucket of a request, brought up to now: refilled, and then of
-// the request's limit. An edited limit acts at once and gives no more than was left.
-func (s *limiterShard) bucket(most int, hash uint64, req *LimitRequest, now int64) (*bucket, error) {
-	b, ok := s.buckets[hash]
-	for ok && b.key != req.Key { // another key has this hash
-		hash += limiterShards // stays in the shard
-		b, ok = s.buckets[hash]
-	}
+// bucket returns a bucket, brought up to now: refilled, and then of the limit. An
+// edited limit acts at once and gives no more than was left. nil = there is no room.
+func (s *limiterShard) bucket(most int, id bucketID, limit *Limit, now int64) *bucket {
+	b, ok := s.buckets[id]
 	if !ok {
 		if len(s.buckets) >= most && !s.dropFull() {
-			return nil, errors.New("every bucket is in use: make the limiter larger")
+			return nil
 		}
-		b = &bucket{key: req.Key, hash: hash, at: now, full: now, have: float64(req.Limit.Size())}
-		s.buckets[hash] = b
-		b.set(req.Limit)
+		b = &bucket{id: id, at: now, full: now, have: float64(limit.Size())}
+		s.buckets[id] = b
+		b.set(limit)
 		heap.Push(&s.byFull, b)
-		return b, nil
+		return b
 	}
 	b.refill(now)
-	if b.limit != req.Limit {
-		b.set(req.Limit)
+	if b.quota != limit.Quota || b.window != limit.Window || b.burst != limit.Burst {
+		b.set(limit)
 		b.full = now
 		heap.Fix(&s.byFull, b.index)
 	}
-	return b, nil
+	return b
 }
 
-func (b *bucket) set(limit Limit) {
-	b.limit, b.rate = limit, float64(limit.Quota)/float64(limit.Window)
-	b.have = min(b.have, float64(limit.Size()))
+func (b *bucket) set(limit *Limit) {
+	b.quota, b.window, b.burst = limit.Quota, limit.Window, limit.Burst
+	b.rate, b.size = float64(limit.Quota)/float64(limit.Window), float64(limit.Size())
+	b.have = min(b.have, b.size)
 }
 
 func (b *bucket) refill(now int64) {
 	if now > b.at {
-		b.have = min(float64(b.limit.Size()), b.have+float64(now-b.at)*b.rate)
+		b.have = min(b.size, b.have+float64(now-b.at)*b.rate)
 		b.at = now
 	}
 }
 
-// decide answers a request, and takes nothing.
-func (b *bucket) decide(req *LimitRequest) Decision {
-	size, left, cost := float64(b.limit.Size()), b.have, float64(req.Cost)
-	d := Decision{
-		Limit: b.key.Name, Per: b.limit.Per, Quota: b.limit.Quota, Window: b.limit.Window,
-		Never: req.Cost > b.limit.Size(),
-	}
+// decide answers a request, and takes nothing. d is zero before: it is large, and this
+// fills it in where it is wanted.
+func (b *bucket) decide(req *LimitRequest, d *Decision) {
+	left, cost := b.have, float64(req.Cost)
+	d.Limit, d.Per, d.Quota, d.Window = req.Key.Name, req.Limit.Per, b.quota, b.window
 	switch {
-	case d.Never:
-		d.RetryAfter = b.limit.Window
-	case left < cost-size*precision:
+	case cost > b.size:
+		d.Never, d.RetryAfter = true, b.window
+	case left < cost-b.size*precision:
 		d.RetryAfter = max(1, b.timeFor(cost-left))
 	default:
 		d.Allowed = true
 		left -= cost
 	}
-	d.Remaining = int(min(max(left+size*precision, 0), math.MaxInt32)) // int has 32 bits on some platforms
-	d.Reset = b.timeFor(size - left)
-	return d
+	d.Remaining = int(min(max(left+b.size*precision, 0), math.MaxInt32)) // int has 32 bits on some platforms
+	d.Reset = b.timeFor(b.size - left)
 }
 
 // timeFor returns how long requests take to be refilled; a century at most.
 func (b *bucket) timeFor(requests float64) time.Duration {
 	const century = 100 * 365 * 24 * time.Hour
-	if requests <= float64(b.limit.Size())*precision {
+	if requests <= b.size*precision {
 		return 0
 	}
 	return time.Duration(min(math.Ceil(requests/b.rate), float64(century)))
@@ -256,10 +260,10 @@ func (s *limiterShard) dropFull() bool {
 			return false
 		}
 		b.refill(s.now)
-		wait := b.timeFor(float64(b.limit.Size()) - b.have)
+		wait := b.timeFor(b.size - b.have)
 		if wait == 0 {
 			heap.Pop(&s.byFull)
-			delete(s.buckets, b.hash)
+			delete(s.buckets, b.id)
 			return true
 		}
 		b.full = s.now + int64(wait)

@@ -85,11 +85,16 @@ type LimitRequest struct {
 }
 
 // Check returns what is wrong with the request, nil = nothing.
-func (r LimitRequest) Check() error {
+func (r LimitRequest) Check() error { return r.check() }
+
+func (r *LimitRequest) check() error {
 	if r.Cost < 0 {
 		return errors.New("the cost cannot be negative")
 	}
-	return r.Limit.Check()
+	if l := &r.Limit; l.Quota < 0 || l.Burst < 0 || l.Window <= 0 || l.Per != PerToken {
+		return l.Check()
+	}
+	return nil
 }
 
 // Decision is a limiter's answer.

@@ -51,6 +51,12 @@ var Promises = slices.Concat([]Promise{
 	{Name: "signed request: JWT beside go-jose", Of: BoundJWT, Beside: ES256Jose, Bar: 1, MaxAllocs: 40},
 	{Name: "signed request: RFC 9421", Of: HTTPSignature, Beside: RawES256, Bar: 1.1, MaxAllocs: 40},
 	{Name: "refuse a signed request that is too old", Of: OldJWT, Beside: RawES256, Bar: 0.15, MaxAllocs: 40},
+	{Name: "rate limit: one key beside go-limiter", Of: LimitOne, Beside: LimitOneSeth, Bar: 1},
+	{Name: "rate limit: one key beside x/time/rate in a map", Of: LimitOne, Beside: LimitOneRate},
+	{Name: "rate limit: one key beside ulule/limiter", Of: LimitOne, Beside: LimitOneUlule},
+	{Name: "rate limit: one key beside throttled", Of: LimitOne, Beside: LimitOneThrot},
+	{Name: "rate limit: 100,000 keys beside go-limiter", Of: LimitMany, Beside: LimitManySeth, Bar: 0.7},
+	{Name: "rate limit: 100,000 keys beside x/time/rate in a map", Of: LimitMany, Beside: LimitManyRate},
 	{Name: "a million tokens, 10,000 in use", Of: WarmLookUp, Beside: BareLookUp, Bar: 1.5, Crowded: true},
 	{Name: "a million tokens: forced GC", Of: Collect, Unit: 60 * time.Millisecond, Bar: 1, MaxAllocs: -1, Crowded: true},
 }, promisesOn("SQLite", OnSQLite), promisesOn("PostgreSQL", OnPostgreSQL), promisesOn("MariaDB", OnMariaDB), []Promise{

@@ -29,6 +29,14 @@ var (
 	OldJWT          = Workload{Name: "refuse an old JWT", Run: refuseOldJWT}
 	ES256JWT        = Workload{Name: "golang-jwt ES256", Run: verifyES256JWT}
 	ES256Jose       = Workload{Name: "go-jose ES256", Run: verifyES256Jose}
+	LimitOne        = Workload{Name: "limit, one key", Run: limitOne(ourLimiter)}
+	LimitOneSeth    = Workload{Name: "go-limiter, one key", Run: limitOne(sethvargo)}
+	LimitOneRate    = Workload{Name: "x/time/rate, one key", Run: limitOne(xTimeRate)}
+	LimitOneUlule   = Workload{Name: "ulule/limiter, one key", Run: limitOne(ululeLimiter)}
+	LimitOneThrot   = Workload{Name: "throttled, one key", Run: limitOne(throttledLimiter)}
+	LimitMany       = Workload{Name: "limit, 100,000 keys", Run: limitMany(ourLimiter), Procs: 2}
+	LimitManySeth   = Workload{Name: "go-limiter, 100,000 keys", Run: limitMany(sethvargo), Procs: 2}
+	LimitManyRate   = Workload{Name: "x/time/rate, 100,000 keys", Run: limitMany(xTimeRate), Procs: 2}
 	BareLookUp      = Workload{Name: "look-up in a bare map of a million", Run: lookUpBare}
 	WarmLookUp      = Workload{Name: "look-up in a store of a million, warm", Run: lookUpRecord}
 	ColdLookUp      = Workload{Name: "look-up in a store of a million, any", Run: lookUpColdRecord}
@@ -77,5 +85,6 @@ var Workloads = slices.Concat([]Workload{
 	RefuseDamaged, RefuseMalformed, RefuseLong,
 	ValueMiddleware, Middleware, MiddlewareAlone,
 	RawES256, BoundJWT, HTTPSignature, OldJWT, ES256JWT, ES256Jose,
+	LimitOne, LimitOneSeth, LimitOneRate, LimitOneUlule, LimitOneThrot, LimitMany, LimitManySeth, LimitManyRate,
 	BareLookUp, WarmLookUp, ColdLookUp, Collect,
 }, OnSQLite.all(), OnPostgreSQL.all(), OnMariaDB.all())

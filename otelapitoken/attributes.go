@@ -35,6 +35,7 @@ type verificationKey struct {
 
 // rest is what k is counted as once there is no room for more.
 func (k verificationKey) rest() verificationKey {
+	k.call = knownCall(k.call)
 	if k.kind != "" {
 		k.kind = other
 	}
@@ -56,12 +57,14 @@ func (k verificationKey) rest() verificationKey {
 type verification struct {
 	add    []metric.AddOption
 	record []metric.RecordOption
+	name   string // of the span
 	span   trace.SpanStartEventOption
 	outage string // what the span's status says; "" = there was an answer
 }
 
 func newVerification(k verificationKey) *verification {
-	v := &verification{}
+	call := knownCall(k.call)
+	v := &verification{name: "apitoken." + call}
 	outcome := "refused"
 	switch k.reason {
 	case "":
@@ -72,7 +75,7 @@ func newVerification(k verificationKey) *verification {
 			v.outage = text(k.part) + " unavailable"
 		}
 	}
-	attributes := []attribute.KeyValue{keyCall.String(k.call), keyOutcome.String(outcome)}
+	attributes := []attribute.KeyValue{keyCall.String(call), keyOutcome.String(outcome)}
 	for _, a := range []attribute.KeyValue{
 		keyReason.String(text(k.reason)), keyPart.String(text(k.part)),
 		keyKind.String(text(string(k.kind))), keyScheme.String(text(string(k.scheme))),

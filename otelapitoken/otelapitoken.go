@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/tokenry/apitoken"
 )
@@ -37,11 +38,13 @@ func New(opts Options) (apitoken.Observer, error) {
 		opts.TracerProvider = otel.GetTracerProvider()
 	}
 	r := &recorder{
-		tracer:        opts.TracerProvider.Tracer(scope),
 		verifications: newTable(newVerification, verificationKey.rest),
 		limits:        newTable(newDecision, decisionKey.rest),
 		failures:      newTable(newFailure, func(string) string { return other }),
 		swept:         newTable(newSweep, func(ok bool) bool { return ok }),
+	}
+	if _, off := opts.TracerProvider.(noop.TracerProvider); !off {
+		r.tracer = opts.TracerProvider.Tracer(scope)
 	}
 	for i, step := range steps {
 		r.steps[i] = addOptions(keyStep.String(step))
@@ -57,7 +60,7 @@ func New(opts Options) (apitoken.Observer, error) {
 // recorder has the instruments, and what they are given with each measurement, made
 // before.
 type recorder struct {
-	tracer trace.Tracer
+	tracer trace.Tracer // nil = spans are switched off
 
 	verified      metric.Int64Counter
 	took          metric.Float64Histogram
@@ -99,16 +102,27 @@ func (r *recorder) makeInstruments(m metric.Meter) error {
 }
 
 func (r *recorder) onVerified(ctx context.Context, v apitoken.Verification) {
-	call := knownCall(v.Call)
-	with := r.verifications.get(verificationKey{call, v.Reason, v.Part, v.Kind, v.Scheme})
-	ctx, span := r.tracer.Start(ctx, "apitoken."+call, trace.WithTimestamp(v.Start), with.span)
+	with := r.verifications.get(verificationKey{v.Call, v.Reason, v.Part, v.Kind, v.Scheme})
+	if r.tracer != nil {
+		// Left in ctx for the instruments: so exemplars lead to it.
+		ctx = r.span(ctx, v, with)
+	}
+	r.verified.Add(ctx, 1, with.add...)
+	r.took.Record(ctx, max(0, v.Took).Seconds(), with.record...)
+}
+
+// span is that of a verification, from its start to its end.
+func (r *recorder) span(ctx context.Context, v apitoken.Verification, with *verification) context.Context {
+	ctx, span := r.tracer.Start(ctx, with.name, trace.WithTimestamp(v.Start), with.span)
+	if !span.IsRecording() { // options would cost something and have no effect
+		span.End()
+		return ctx
+	}
 	if with.outage != "" {
 		span.SetStatus(codes.Error, with.outage)
 	}
-	// With the span in ctx, exemplars lead to it.
-	r.verified.Add(ctx, 1, with.add...)
-	r.took.Record(ctx, max(0, v.Took).Seconds(), with.record...)
-	span.End(trace.WithTimestamp(v.Start.Add(v.Took)))
+	span.End(trace.WithTimestamp(v.Start.Add(max(0, v.Took))))
+	return ctx
 }
 
 func (r *recorder) onLimited(ctx context.Context, d apitoken.Decision) {

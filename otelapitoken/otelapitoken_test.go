@@ -88,7 +88,7 @@ func labels(set attribute.Set) string { return write(set.ToSlice()) }
 func write(all []attribute.KeyValue) string {
 	var out []string
 	for _, a := range all {
-		out = append(out, strings.TrimPrefix(string(a.Key), "apitoken.")+"="+a.Value.Emit())
+		out = append(out, strings.TrimPrefix(string(a.Key), "apitoken.")+"="+a.Value.String())
 	}
 	return strings.Join(out, ",")
 }
@@ -224,6 +224,23 @@ func TestBounded(t *testing.T) {
 		require.Len(t, lines, 1001, c.instrument)
 		require.Contains(t, lines, c.has)
 	}
+}
+
+func TestBoundedConcurrently(t *testing.T) {
+	t.Parallel()
+	o, got := observe(t)
+	var all sync.WaitGroup
+	for w := range 8 {
+		all.Go(func() {
+			for i := range 300 {
+				o.StoreFailed(t.Context(), apitoken.StoreFailure{Call: fmt.Sprintf("made-up-%d-%d", w, i)})
+			}
+		})
+	}
+	all.Wait()
+	lines := got.lines(t, "apitoken.store.failures")
+	require.Len(t, lines, 1001)
+	require.Contains(t, lines, "call=other 1400")
 }
 
 func TestConcurrent(t *testing.T) {

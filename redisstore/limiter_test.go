@@ -44,7 +44,7 @@ func TestAllowAsInMemory(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			f, memory := newFake(t, redisstore.LimiterOptions{}), apitoken.NewMemoryLimiter(64)
+			f, memory := newFake(t, redisstore.LimiterOptions{}), apitoken.NewMemoryLimiter(100_000)
 			for i, s := range c.steps {
 				f.pass(s.after)
 				req := of("token", s.limit)
@@ -244,7 +244,7 @@ func TestAllOrNone(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			f, memory := newFake(t, redisstore.LimiterOptions{}), apitoken.NewMemoryLimiter(64)
+			f, memory := newFake(t, redisstore.LimiterOptions{}), apitoken.NewMemoryLimiter(100_000)
 			for range 5 {
 				got := f.allowAll(t, c.reqs...)
 				want, err := memory.AllowAll(t.Context(), c.reqs, f.now)

@@ -11,7 +11,7 @@ import (
 )
 
 // errAway says that Redis failed a moment ago and is not asked again yet.
-var errAway = errors.New("Redis failed a moment ago and is tried again shortly")
+var errAway = errors.New("the last try failed a moment ago; the next one follows shortly")
 
 // remote is Redis, which may be away. While it is, one call at a time tries it, and
 // not more often than once in a while; all others are told at once.
@@ -25,8 +25,8 @@ type remote struct {
 	change  func(reachable bool, err error)
 
 	mu     sync.Mutex
-	epoch  uint64    // counts the changes between reachable and away
-	away   bool      //
+	epoch  uint64 // counts the changes between reachable and away
+	away   bool
 	failed time.Time // when the last try began, by the caller's clock
 	trying bool
 }

@@ -29,6 +29,7 @@ type limiterShard struct {
 	offset  int64 // what a clock that was set back is behind
 	buckets map[bucketID]*bucket
 	byFull  bucketHeap
+	shape   *shape   // the last one that was made
 	_       [64]byte // shards do not share a cache line
 }
 
@@ -37,16 +38,25 @@ type limiterShard struct {
 // theoretical arrival time, would give more or less than was left when a limit is
 // edited.
 type bucket struct {
-	id     bucketID
-	have   float64 // requests, at the instant at
-	at     int64
-	rate   float64 // requests per nanosecond
-	size   float64 // requests in a full one
-	quota  int     // these three as in the Limit
-	burst  int
-	window time.Duration
-	full   int64 // it is not full before this instant; uses leave it behind
-	index  int   // in byFull
+	id    bucketID
+	have  float64 // requests, at the instant at
+	at    int64
+	shape *shape
+	full  int64 // it is not full before this instant; uses leave it behind
+	index int   // in byFull
+}
+
+// shape is what a limit makes of a bucket. Buckets of one limit share it, so that a
+// bucket fits into one line of the processor's cache.
+type shape struct {
+	quota, burst int // these three as in the Limit
+	window       time.Duration
+	rate         float64 // requests per nanosecond
+	size         float64 // requests in a full one
+}
+
+func (s *shape) is(l *Limit) bool {
+	return s.quota == l.Quota && s.window == l.Window && s.burst == l.Burst
 }
 
 // bucketID stands for a LimitKey: a hash by a seed that nobody knows. Among a million
@@ -179,30 +189,32 @@ func (s *limiterShard) bucket(most int, id bucketID, limit *Limit, now int64) *b
 		if len(s.buckets) >= most && !s.dropFull() {
 			return nil
 		}
-		b = &bucket{id: id, at: now, full: now, have: float64(limit.Size())}
+		b = &bucket{id: id, at: now, full: now, shape: s.shapeOf(limit)}
+		b.have = b.shape.size
 		s.buckets[id] = b
-		b.set(limit)
 		heap.Push(&s.byFull, b)
 		return b
 	}
 	b.refill(now)
-	if b.quota != limit.Quota || b.window != limit.Window || b.burst != limit.Burst {
-		b.set(limit)
+	if !b.shape.is(limit) {
+		b.shape = s.shapeOf(limit)
+		b.have = min(b.have, b.shape.size)
 		b.full = now
 		heap.Fix(&s.byFull, b.index)
 	}
 	return b
 }
 
-func (b *bucket) set(limit *Limit) {
-	b.quota, b.window, b.burst = limit.Quota, limit.Window, limit.Burst
-	b.rate, b.size = float64(limit.Quota)/float64(limit.Window), float64(limit.Size())
-	b.have = min(b.have, b.size)
+func (s *limiterShard) shapeOf(l *Limit) *shape {
+	if s.shape == nil || !s.shape.is(l) {
+		s.shape = &shape{l.Quota, l.Burst, l.Window, float64(l.Quota) / float64(l.Window), float64(l.Size())}
+	}
+	return s.shape
 }
 
 func (b *bucket) refill(now int64) {
 	if now > b.at {
-		b.have = min(b.size, b.have+float64(now-b.at)*b.rate)
+		b.have = min(b.shape.size, b.have+float64(now-b.at)*b.shape.rate)
 		b.at = now
 	}
 }
@@ -211,27 +223,27 @@ func (b *bucket) refill(now int64) {
 // fills it in where it is wanted.
 func (b *bucket) decide(req *LimitRequest, d *Decision) {
 	left, cost := b.have, float64(req.Cost)
-	d.Limit, d.Per, d.Quota, d.Window = req.Key.Name, req.Limit.Per, b.quota, b.window
+	d.Limit, d.Per, d.Quota, d.Window = req.Key.Name, req.Limit.Per, b.shape.quota, b.shape.window
 	switch {
-	case cost > b.size:
-		d.Never, d.RetryAfter = true, b.window
-	case left < cost-b.size*precision:
+	case cost > b.shape.size:
+		d.Never, d.RetryAfter = true, b.shape.window
+	case left < cost-b.shape.size*precision:
 		d.RetryAfter = max(1, b.timeFor(cost-left))
 	default:
 		d.Allowed = true
 		left -= cost
 	}
-	d.Remaining = int(min(max(left+b.size*precision, 0), math.MaxInt32)) // int has 32 bits on some platforms
-	d.Reset = b.timeFor(b.size - left)
+	d.Remaining = int(min(max(left+b.shape.size*precision, 0), math.MaxInt32)) // int has 32 bits on some platforms
+	d.Reset = b.timeFor(b.shape.size - left)
 }
 
 // timeFor returns how long requests take to be refilled; a century at most.
 func (b *bucket) timeFor(requests float64) time.Duration {
 	const century = 100 * 365 * 24 * time.Hour
-	if requests <= b.size*precision {
+	if requests <= b.shape.size*precision {
 		return 0
 	}
-	return time.Duration(min(math.Ceil(requests/b.rate), float64(century)))
+	return time.Duration(min(math.Ceil(requests/b.shape.rate), float64(century)))
 }
 
 // advance returns the instant to decide by: the latest seen, so that requests
@@ -260,7 +272,7 @@ func (s *limiterShard) dropFull() bool {
 			return false
 		}
 		b.refill(s.now)
-		wait := b.timeFor(b.size - b.have)
+		wait := b.timeFor(b.shape.size - b.have)
 		if wait == 0 {
 			heap.Pop(&s.byFull)
 			delete(s.buckets, b.id)

@@ -41,15 +41,11 @@ func keysOf(n int) []string {
 
 func ourLimiter(_ *testing.B, n int) decider {
 	l := apitoken.NewMemoryLimiter(4 * limiterKeys)
-	reqs := make([]apitoken.LimitRequest, n)
-	for i := range reqs {
-		reqs[i] = apitoken.LimitRequest{
-			Key:   apitoken.LimitKey{Name: "api", Tenant: "acme", ID: limiterKey(i)},
-			Limit: apitoken.Limit{Quota: plenty, Window: time.Second}, Cost: 1,
-		}
-	}
+	keys := keysOf(n)
+	limit := apitoken.Limit{Quota: plenty, Window: time.Second}
 	return func(ctx context.Context, i int, now time.Time) bool {
-		d, err := l.Allow(ctx, reqs[i], now)
+		key := apitoken.LimitKey{Name: "api", Tenant: "acme", ID: keys[i]}
+		d, err := l.Allow(ctx, apitoken.LimitRequest{Key: key, Limit: limit, Cost: 1}, now)
 		return err == nil && d.Allowed
 	}
 }

@@ -17,7 +17,7 @@ func newAPI(tokens apitoken.Manager, devices *inventory) http.Handler {
 	}
 	handle("GET /v1/devices/{id}", viewDevices, devices.serve(devices.get))
 	handle("POST /v1/devices/{id}/lock", manageDevices, devices.serve(devices.lock))
-	handle("GET /v1/reports/devices", viewReports, devices.report)
+	mux.Handle("GET /v1/reports/devices", auth.Require(viewReports)(auth.Limit("reports")(http.HandlerFunc(devices.report))))
 	mux.Handle("POST /v1/nodes", auth.Use("deploy")(http.HandlerFunc(deploy)))
 
 	admin := tokenAdmin{tokens}

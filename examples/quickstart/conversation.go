@@ -54,8 +54,15 @@ func (c *conversation) devices(reader, analyst, admin, stranger string) {
 		request: lock, as: reader, status: 403, reason: "permission", has: []string{`"devices:manage"`}})
 	c.ask(exchange{says: "A route may need several permissions; only the missing one is named.",
 		request: "GET /v1/reports/devices", as: reader, status: 403, reason: "permission", has: []string{`"reports:view"`}, lacks: []string{`"devices:view"`}})
-	c.ask(exchange{says: "An analyst's token has both.",
-		request: "GET /v1/reports/devices", as: analyst, status: 200, has: []string{`"devices":1`, `"locked":0`}})
+	report := exchange{says: "An analyst's token has both. The header says what is left of the route's limit.",
+		request: "GET /v1/reports/devices", as: analyst, status: 200, has: []string{`"devices":1`, `"locked":0`},
+		fields: []string{`RateLimit: "reports";r=1;t=`, `RateLimit-Policy: "reports";q=2;w=60`}}
+	c.ask(report)
+	report.says, report.fields[0] = "A second report is the last one for now.", `RateLimit: "reports";r=0;t=`
+	c.ask(report)
+	report.says, report.status, report.reason, report.has = "A third one is too much, and the answer says when to come back.", 429, "rate_limited", []string{`quota-exceeded`, `"violated-policies":["reports"]`}
+	report.fields = append(report.fields, "Retry-After: ")
+	c.ask(report)
 	c.ask(exchange{says: "The administrator's token may change the device and sees geoData.",
 		request: lock, as: admin, status: 200, has: []string{`"locked":true`, `"geoData"`}})
 	c.ask(exchange{says: "In another tenant the device does not exist.",

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/tokenry/apitoken"
 )
@@ -40,6 +41,10 @@ var (
 // uses says which kinds of token are accepted for what: only a node's own token
 // deploys it.
 var uses = map[string][]apitoken.Kind{"deploy": {"node"}}
+
+// limits are per token. A report takes the database a while, so one token gets two
+// at once and then one every half minute.
+var limits = map[string]apitoken.Limit{"reports": {Quota: 2, Window: time.Minute}}
 
 // person is a user in one tenant: the same name elsewhere is somebody else.
 type person struct{ tenant, user string }

@@ -115,6 +115,7 @@ func newTokens(store apitoken.Store) (*apitoken.Service, error) {
 		DefaultKind: "personal",
 		Uses:        uses,
 		Catalog:     catalog,
+		Limits:      limits,
 		Owners:      users,
 	})
 }

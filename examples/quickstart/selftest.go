@@ -85,6 +85,7 @@ type exchange struct {
 	reason string   // of a refusal
 	has    []string // what the body must contain
 	lacks  []string // and must not
+	fields []string // how header fields must begin: "Name: value"
 }
 
 // answer is what later requests need of one.
@@ -104,7 +105,7 @@ func (c *conversation) ask(x exchange) answer {
 	method, path, _ := strings.Cut(x.request, " ")
 	fmt.Fprintf(c.out, "\n%d. %s\n   %s\n", c.asked, x.says, strings.Join(strings.Fields(shorten(x.request+" "+x.as+" "+x.body)), " "))
 	var got answer
-	status, body, err := c.send(method, path, x)
+	status, header, body, err := c.send(method, path, x)
 	var faults []string
 	expect := func(ok bool, format string, args ...any) {
 		if !ok {
@@ -123,12 +124,21 @@ func (c *conversation) ask(x exchange) answer {
 	for _, part := range x.has {
 		expect(strings.Contains(body, part), "the body lacks %s", shorten(part))
 	}
+	for _, field := range x.fields {
+		name, want, _ := strings.Cut(field, ": ")
+		value := header.Get(name)
+		expect(value != "" && strings.HasPrefix(value, want), "the header lacks %s", field)
+	}
 	for _, part := range x.lacks {
 		expect(!strings.Contains(body, part), "the body has %s", shorten(part))
 	}
 	shown := shorten(body)
 	if x.reason == "" {
 		shown = clip(shown)
+	}
+	for _, field := range x.fields {
+		name, _, _ := strings.Cut(field, ": ")
+		fmt.Fprintf(c.out, "   %s: %s\n", name, header.Get(name))
 	}
 	fmt.Fprintf(c.out, "   %d (expected %d) %s\n", status, x.status, shown)
 	if len(faults) > 0 {
@@ -138,12 +148,12 @@ func (c *conversation) ask(x exchange) answer {
 	return got
 }
 
-func (c *conversation) send(method, path string, x exchange) (int, string, error) {
+func (c *conversation) send(method, path string, x exchange) (int, http.Header, string, error) {
 	ctx, cancel := context.WithTimeout(c.ctx, 10*time.Second)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, method, c.url+path, strings.NewReader(x.body))
 	if err != nil {
-		return 0, "", err
+		return 0, nil, "", err
 	}
 	if x.as != "" {
 		r.Header.Set("Authorization", "Bearer "+x.as)
@@ -153,11 +163,11 @@ func (c *conversation) send(method, path string, x exchange) (int, string, error
 	}
 	resp, err := c.client.Do(r)
 	if err != nil {
-		return 0, "", err
+		return 0, nil, "", err
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(resp.Body)
-	return resp.StatusCode, strings.TrimSpace(string(body)), err
+	return resp.StatusCode, resp.Header, strings.TrimSpace(string(body)), err
 }
 
 // secret matches a token string, whole or damaged.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -52,6 +53,7 @@ func (s *spoiler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if s.asked.Add(1) == s.at {
 		s.spoil(rec)
 	}
+	maps.Copy(w.Header(), rec.Header())
 	w.WriteHeader(rec.Code)
 	_, _ = io.Copy(w, rec.Body)
 }
@@ -90,6 +92,12 @@ func TestSelfTestNoticesEachWrongAnswer(t *testing.T) {
 				rec.Code = http.StatusOK
 			}
 		}},
+		{"no header", func(rec *httptest.ResponseRecorder) {
+			if rec.Header().Get("RateLimit") == "" {
+				rec.Code++ // this answer needs none
+			}
+			clear(rec.Header())
+		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -114,7 +122,7 @@ func TestSelfTestNoticesForgottenTokens(t *testing.T) {
 		starts++
 		return newServer(ctx, place(filepath.Join(dir, strings.Repeat("x", starts)+string(db))))
 	}, &out)
-	require.ErrorContains(t, err, "3 of 44 answers", "%s", &out)
+	require.ErrorContains(t, err, "3 of 46 answers", "%s", &out)
 	require.Equal(t, 2, starts)
 }
 

@@ -13,15 +13,18 @@
 //	apitoken.sweep.steps            counter    apitoken.step
 //	apitoken.sweep.duration         histogram  apitoken.outcome, in seconds
 //
-// apitoken.call is "verify", "admit" or "recheck"; of a store failure, the method of
-// the store. The outcome of a verification is "accepted", "refused" (the answer is
-// no; apitoken.reason says why) or "failed" (there is no answer, as a part did not
-// give its own; apitoken.part says which); of a limit "allowed" or "refused"; of a
-// sweep "completed" or "failed". apitoken.per is "token", "owner", "tenant" or
-// "key". apitoken.local is true where a shared limiter could not be reached.
-// apitoken.step is "noticed", "ended", "expired", "revoked", "purged", "held",
-// "conflicts" or "failed": see [apitoken.Swept]. An attribute that would be empty is
-// left out. A view of the SDK can leave out more.
+// An attribute that would be empty is left out; a view of the SDK can leave out more.
+//   - apitoken.call is "verify", "admit" or "recheck"; of a store failure, the method
+//     of the store.
+//   - apitoken.outcome of a verification is "accepted", "refused" (the answer is no;
+//     apitoken.reason says why) or "failed" (there is no answer, because a part did
+//     not give its own; apitoken.part says which). A client that went away while a
+//     part was asked counts as failed too. Of a limit it is "allowed" or "refused",
+//     of a sweep "completed" or "failed".
+//   - apitoken.per is "token", "owner", "tenant" or "key".
+//   - apitoken.local is true where a shared limiter could not be reached.
+//   - apitoken.step is "noticed", "ended", "expired", "revoked", "purged", "held",
+//     "conflicts" or "failed": see [apitoken.Swept].
 //
 // # Spans
 //

@@ -1,6 +1,7 @@
 package otelapitoken_test
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -77,4 +78,23 @@ func TestService(t *testing.T) {
 	} {
 		require.NotContains(t, all.String(), never)
 	}
+}
+
+// What was decided counts also when nobody waits for it any more.
+func TestClientGone(t *testing.T) {
+	t.Parallel()
+	o, got := observe(t)
+	env := apitokentest.New(t, apitoken.Options{Prefix: "acme", Observer: o})
+	issued := env.Issue(apitoken.IssueRequest{})
+	ctx, cancel := context.WithCancel(t.Context())
+	env.Store.On(func(apitokentest.Call) error {
+		cancel()
+		return ctx.Err()
+	})
+	_, err := env.Service.Verify(ctx, apitoken.VerifyRequest{Token: issued.Secret.Reveal()})
+	require.ErrorIs(t, err, apitoken.ErrUnavailable)
+	require.Equal(t, []string{"call=verify,outcome=failed,part=store,reason=unavailable 1"}, got.lines(t, "apitoken.verifications"))
+	require.Equal(t, []string{"call=verify,outcome=failed,part=store,reason=unavailable 1 0"}, got.lines(t, "apitoken.verification.duration"))
+	require.Empty(t, got.lines(t, "apitoken.store.failures"))
+	require.Len(t, got.spans.Ended(), 1)
 }

@@ -13,13 +13,18 @@
 //	apitoken_sweep_steps_total              counter    step
 //	apitoken_sweep_duration_seconds         histogram  outcome
 //
-// call is "verify", "admit" or "recheck"; of a store failure, the method of the
-// store. The outcome of a verification is "accepted", "refused" (the answer is no;
-// reason says why) or "failed" (there is no answer, as a part did not give its own;
-// part says which); of a limit "allowed" or "refused"; of a sweep "completed" or
-// "failed". per is "token", "owner", "tenant" or "key". local is "true" where a
-// shared limiter could not be reached. step is "noticed", "ended", "expired",
-// "revoked", "purged", "held", "conflicts" or "failed": see [apitoken.Swept].
+// A label that does not apply is empty.
+//   - call is "verify", "admit" or "recheck"; of a store failure, the method of the
+//     store.
+//   - outcome of a verification is "accepted", "refused" (the answer is no; reason
+//     says why) or "failed" (there is no answer, because a part did not give its own;
+//     part says which). A client that went away while a part was asked counts as
+//     failed too. Of a limit it is "allowed" or "refused", of a sweep "completed" or
+//     "failed".
+//   - per is "token", "owner", "tenant" or "key".
+//   - local is "true" where a shared limiter could not be reached.
+//   - step is "noticed", "ended", "expired", "revoked", "purged", "held", "conflicts"
+//     or "failed": see [apitoken.Swept].
 //
 // The histogram of verifications has neither reason nor part: each combination of its
 // labels is a dozen time series, and how long something took depends on them little.

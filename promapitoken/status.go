@@ -63,7 +63,7 @@ type statusCollector struct {
 var (
 	descUp        = gauge("status_up", "Whether the status was there in time for this scrape.")
 	descRun       = gauge("run_started", "Whether Run was called: without it, nothing is swept.")
-	descLastSweep = gauge("last_sweep_timestamp_seconds", "When the last sweep ended well, 0 = never.")
+	descLastSweep = gauge("last_sweep_timestamp_seconds", "When the last sweep that went through began, 0 = never.")
 	descLastFlush = gauge("last_flush_timestamp_seconds", "When uses were last written, 0 = never.")
 	descPending   = gauge("pending_uses", "Tokens whose use is not written yet.")
 	descLost      = gauge("lost_uses_total", "Uses that were dropped because the recorder was full.")

@@ -79,7 +79,7 @@ apitoken_cache_age_seconds ` + cache + `
 # HELP apitoken_last_flush_timestamp_seconds When uses were last written, 0 = never.
 # TYPE apitoken_last_flush_timestamp_seconds gauge
 apitoken_last_flush_timestamp_seconds ` + flush + `
-# HELP apitoken_last_sweep_timestamp_seconds When the last sweep ended well, 0 = never.
+# HELP apitoken_last_sweep_timestamp_seconds When the last sweep that went through began, 0 = never.
 # TYPE apitoken_last_sweep_timestamp_seconds gauge
 apitoken_last_sweep_timestamp_seconds ` + sweep + `
 # HELP apitoken_lost_uses_total Uses that were dropped because the recorder was full.

@@ -46,4 +46,6 @@
 //  6. You should give Nodes, and alert on OnChange or on [apitoken.Decision].Local.
 //  7. The client tries again by itself after a broken connection (MaxRetries), by
 //     which a request may be counted twice, never less than once.
+//  8. go-redis itself logs each connection that it cannot make, to the standard error:
+//     redis.SetLogger, or Disable of its package logging, changes that.
 package redisstore

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
 
 	"github.com/tokenry/apitoken"
@@ -27,6 +28,7 @@ const nodeVariable = "APITOKEN_TEST_NODE"
 var scarce = apitoken.Limit{Quota: 1000, Window: 10_000 * time.Hour}
 
 func TestMain(m *testing.M) {
+	logging.Disable() // the client's own, of each connection that it cannot make
 	if addr := os.Getenv(nodeVariable); addr != "" {
 		node(addr)
 		return

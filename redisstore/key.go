@@ -1,6 +1,7 @@
 package redisstore
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
@@ -8,6 +9,7 @@ import (
 	"errors"
 	"hash"
 	"strings"
+	"sync"
 
 	"github.com/tokenry/apitoken"
 )
@@ -19,7 +21,7 @@ const digestSize = 16
 // naming makes the names of keys.
 type naming struct {
 	prefix string
-	secret []byte
+	hashes *sync.Pool // of hash.Hash: to key one takes longer than to use it
 }
 
 func newNaming(prefix string, secret []byte) (naming, error) {
@@ -29,7 +31,9 @@ func newNaming(prefix string, secret []byte) (naming, error) {
 	if strings.ContainsAny(prefix, "{}") {
 		return naming{}, errors.New("redisstore: Prefix has a brace, which Redis Cluster would take for a hash tag: leave it out")
 	}
-	return naming{prefix: prefix, secret: append([]byte(nil), secret...)}, nil
+	secret = bytes.Clone(secret)
+	hashes := &sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}
+	return naming{prefix: prefix, hashes: hashes}, nil
 }
 
 // bucket returns the key of a bucket and its hash tag. All buckets of a tenant have
@@ -45,30 +49,26 @@ func (n naming) bucket(key apitoken.LimitKey) (name, tag string) {
 
 // replay returns the key of a signature.
 func (n naming) replay(key [sha256.Size]byte) string {
-	h := n.hash("replay")
-	h.Write(key[:])
-	return n.prefix + "replay:" + base64.RawURLEncoding.EncodeToString(h.Sum(nil))
+	return n.prefix + "replay:" + n.sum(sha256.Size, "replay", string(key[:]))
 }
 
-// digest has the length of each part before it, so that no two lists of parts are
-// one.
 func (n naming) digest(label string, parts ...string) string {
-	h := n.hash(label)
+	return n.sum(digestSize, label, parts...)
+}
+
+// sum has the length of each part before it, so that no two lists of parts are one.
+func (n naming) sum(size int, label string, parts ...string) string {
+	text := make([]byte, 0, 256)
+	text = append(text, "apitoken:redis:v1:"...)
+	text = append(text, label...)
 	for _, part := range parts {
-		write(h, part)
+		text = binary.BigEndian.AppendUint32(text, uint32(len(part)))
+		text = append(text, part...)
 	}
-	return base64.RawURLEncoding.EncodeToString(h.Sum(nil)[:digestSize])
-}
-
-func (n naming) hash(label string) hash.Hash {
-	h := hmac.New(sha256.New, n.secret)
-	write(h, "apitoken:redis:v1:"+label)
-	return h
-}
-
-func write(h hash.Hash, part string) {
-	var length [4]byte
-	binary.BigEndian.PutUint32(length[:], uint32(len(part)))
-	h.Write(length[:])
-	h.Write([]byte(part))
+	h := n.hashes.Get().(hash.Hash)
+	defer n.hashes.Put(h)
+	h.Reset()
+	h.Write(text)
+	var sum [sha256.Size]byte
+	return base64.RawURLEncoding.EncodeToString(h.Sum(sum[:0])[:size])
 }

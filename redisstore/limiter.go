@@ -65,6 +65,7 @@ type LimiterOptions struct {
 type Limiter struct {
 	remote *remote
 	names  naming
+	one    script
 	take   script
 	give   script
 	refuse bool
@@ -103,7 +104,8 @@ func NewLimiter(client redis.UniversalClient, opts LimiterOptions) (*Limiter, er
 		opts.Nodes = func() int { return 1 }
 	}
 	return &Limiter{
-		remote: remote, names: names, take: newScript(bucketLua + takeLua), give: newScript(bucketLua + giveLua),
+		remote: remote, names: names,
+		one: newScript(oneLua), take: newScript(bucketLua + takeLua), give: newScript(bucketLua + giveLua),
 		refuse: opts.OnOutage == Refuse, nodes: opts.Nodes, local: apitoken.NewMemoryLimiter(opts.LocalBuckets),
 	}, nil
 }
@@ -146,18 +148,13 @@ func (l *Limiter) Allow(ctx context.Context, req apitoken.LimitRequest, now time
 		return refuse(&req), ctx.Err()
 	}
 	name, _ := l.names.bucket(req.Key)
-	g := group{of: []int{0}, keys: []string{name}}
-	c := call{keys: g.keys, args: g.args([]apitoken.LimitRequest{req}, "take")}
+	keys, args := []string{name}, []any{number(rate(req.Limit)), number(float64(req.Limit.Size())), req.Cost}
 	a, err := ask(ctx, l.remote, now, func(ctx context.Context) (answer, error) {
-		cmds, err := l.take.run(ctx, l.remote.client, []call{c})
+		text, err := l.one.call(ctx, l.remote.client, keys, args).Text()
 		if err != nil {
 			return answer{}, err
 		}
-		answers, err := answersOf(cmds[0], 1)
-		if err != nil {
-			return answer{}, err
-		}
-		return answers[0], nil
+		return answerOf(text)
 	})
 	switch {
 	case err == nil:

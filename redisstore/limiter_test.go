@@ -45,11 +45,14 @@ func TestAllowAsInMemory(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f, memory := newFake(t, redisstore.LimiterOptions{}), apitoken.NewMemoryLimiter(100_000)
+			other := newFake(t, redisstore.LimiterOptions{}) // which is asked for several at once
 			for i, s := range c.steps {
 				f.pass(s.after)
+				other.pass(s.after)
 				req := of("token", s.limit)
 				req.Cost = s.cost
 				got := f.allow(t, req)
+				require.Equal(t, got, other.allowAll(t, req)[0], "step %d", i)
 				require.Equal(t, s.want, got.Allowed, "step %d", i)
 				if s.want {
 					require.Equal(t, s.left, got.Remaining, "step %d", i)
@@ -171,10 +174,13 @@ func TestSetBackClock(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			f := newFake(t, redisstore.LimiterOptions{})
+			f, other := newFake(t, redisstore.LimiterOptions{}), newFake(t, redisstore.LimiterOptions{})
 			for i, step := range c.steps {
 				f.pass(step)
-				require.Equal(t, c.want[i], f.allow(t, of("token", perMinute(60, 1))).Allowed, "step %d", i)
+				other.pass(step)
+				req := of("token", perMinute(60, 1))
+				require.Equal(t, c.want[i], f.allow(t, req).Allowed, "step %d", i)
+				require.Equal(t, c.want[i], other.allowAll(t, req)[0].Allowed, "step %d, several at once", i)
 			}
 		})
 	}
@@ -206,6 +212,7 @@ func TestOneRoundTrip(t *testing.T) {
 	req, owner := of("token", perMinute(60, 10)), of("user", apitoken.Limit{Quota: 5, Window: time.Hour, Per: apitoken.PerOwner})
 	f.allow(t, req)
 	require.Equal(t, []string{"evalsha", "eval"}, f.sent.commands, "the server does not know the script yet")
+	f.allowAll(t, req)
 	for _, what := range []func(){
 		func() { f.allow(t, req) },
 		func() { f.allowAll(t, req, owner, req) },
@@ -288,6 +295,8 @@ func TestUnreadableBucket(t *testing.T) {
 	req := of("token", perMinute(60, 5))
 	f.allow(t, req)
 	require.NoError(t, f.Set(f.Keys()[0], "v2 something"))
+	require.False(t, f.allowAll(t, req)[0].Allowed)
+	require.NoError(t, f.Set(f.Keys()[0], "1 2 3 nothing"))
 	require.False(t, f.allow(t, req).Allowed)
 	f.pass(time.Second)
 	require.True(t, f.allow(t, req).Allowed)

@@ -324,3 +324,26 @@ func TestSilentServer(t *testing.T) {
 		})
 	}
 }
+
+// An address that swallows everything costs one Timeout too.
+func TestUnreachableAddress(t *testing.T) {
+	t.Parallel()
+	for name, heeds := range map[string]bool{"a client that heeds contexts": true, "one that does not": false} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			end := make(chan struct{})
+			client := redis.NewClient(&redis.Options{Addr: "192.0.2.1:6379", ContextTimeoutEnabled: heeds, DialTimeout: time.Hour, Dialer: func(context.Context, string, string) (net.Conn, error) {
+				<-end
+				return nil, errCut
+			}})
+			t.Cleanup(func() { close(end); _ = client.Close() })
+			limiter, err := redisstore.NewLimiter(client, redisstore.LimiterOptions{Timeout: 20 * time.Millisecond, RetryEvery: time.Minute, Logger: slog.New(slog.DiscardHandler)})
+			require.NoError(t, err)
+			for i := range 100 {
+				d, err := limiter.Allow(t.Context(), of("token", perMinute(60, 0)), epoch.Add(time.Duration(i)*time.Second))
+				require.NoError(t, err)
+				require.True(t, d.Local)
+			}
+		})
+	}
+}

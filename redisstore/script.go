@@ -21,6 +21,9 @@ var bucketLua string
 //go:embed take.lua
 var takeLua string
 
+//go:embed one.lua
+var oneLua string
+
 //go:embed give.lua
 var giveLua string
 
@@ -41,16 +44,20 @@ type call struct {
 	args []any
 }
 
+func (s script) call(ctx context.Context, client redis.UniversalClient, keys []string, args []any) *redis.Cmd {
+	cmd := client.EvalSha(ctx, s.hash, keys, args...)
+	if missing(cmd.Err()) {
+		cmd = client.Eval(ctx, s.source, keys, args...)
+	}
+	return cmd
+}
+
 // run sends the calls in one round trip. Where a server does not have the script
 // yet, what it did not run is sent again with its source.
 func (s script) run(ctx context.Context, client redis.UniversalClient, calls []call) ([]*redis.Cmd, error) {
 	cmds := make([]*redis.Cmd, len(calls))
 	if len(calls) == 1 {
-		c := calls[0]
-		cmds[0] = client.EvalSha(ctx, s.hash, c.keys, c.args...)
-		if missing(cmds[0].Err()) {
-			cmds[0] = client.Eval(ctx, s.source, c.keys, c.args...)
-		}
+		cmds[0] = s.call(ctx, client, calls[0].keys, calls[0].args)
 		return cmds, cmds[0].Err()
 	}
 	pipe := client.Pipeline()
@@ -94,13 +101,20 @@ func answersOf(cmd *redis.Cmd, want int) ([]answer, error) {
 	}
 	out := make([]answer, want)
 	for i, text := range texts {
-		ok, left, _ := strings.Cut(text, " ")
-		if out[i].left, err = strconv.ParseFloat(left, 64); err != nil || ok != "0" && ok != "1" || math.IsNaN(out[i].left) {
-			return nil, errors.New("the script's answer cannot be read")
+		if out[i], err = answerOf(text); err != nil {
+			return nil, err
 		}
-		out[i].ok = ok == "1"
 	}
 	return out, nil
+}
+
+func answerOf(text string) (answer, error) {
+	ok, left, _ := strings.Cut(text, " ")
+	have, err := strconv.ParseFloat(left, 64)
+	if err != nil || ok != "0" && ok != "1" || math.IsNaN(have) {
+		return answer{}, errors.New("the script's answer cannot be read")
+	}
+	return answer{ok: ok == "1", left: have}, nil
 }
 
 // rate returns requests per microsecond.

@@ -3,6 +3,7 @@ package apitoken_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -122,6 +123,27 @@ func TestSeveralLimitsAllOrNone(t *testing.T) {
 	require.Equal(t, 1, len(refused.Others), "both refuse")
 	w.Clock.Advance(time.Hour)
 	require.Equal(t, 1, w.askAll(i, "common", "own"))
+}
+
+// P14: tokens of a tenant that has used up its limit make no buckets.
+func TestRefusedRequestsMakeNoBuckets(t *testing.T) {
+	t.Parallel()
+	l := apitoken.NewMemoryLimiter(640)
+	limit := apitoken.Limit{Quota: 3, Window: time.Hour}
+	tenant := apitoken.LimitRequest{Key: apitoken.LimitKey{Name: "tenant", Per: apitoken.PerTenant, Tenant: "acme"}, Limit: limit, Cost: 1}
+	tenant.Limit.Per = apitoken.PerTenant
+	allowed := 0
+	for i := range 1000 {
+		own := apitoken.LimitRequest{Key: apitoken.LimitKey{Name: "own", Tenant: "acme", ID: fmt.Sprint(i)}, Limit: limit, Cost: 1}
+		decisions, err := l.AllowAll(t.Context(), []apitoken.LimitRequest{own, own, tenant}, noon)
+		require.NoError(t, err)
+		require.True(t, decisions[0].Allowed)
+		if decisions[2].Allowed {
+			allowed++
+		}
+	}
+	require.Equal(t, 3, allowed)
+	require.Equal(t, 4, l.Buckets())
 }
 
 // A limit that is named twice counts twice.

@@ -43,7 +43,8 @@ type bucket struct {
 	at    int64
 	shape *shape
 	full  int64 // it is not full before this instant; uses leave it behind
-	index int   // in byFull
+	index int32 // in byFull
+	new   bool  // made by the call under way
 }
 
 // shape is what a limit makes of a bucket. Buckets of one limit share it, so that a
@@ -104,6 +105,7 @@ func (l *MemoryLimiter) Allow(_ context.Context, req LimitRequest, now time.Time
 		shard.mu.Unlock()
 		return Decision{}, errAllInUse
 	}
+	b.new = false
 	b.decide(&req, &d)
 	if d.Allowed {
 		b.have -= float64(req.Cost)
@@ -112,7 +114,9 @@ func (l *MemoryLimiter) Allow(_ context.Context, req LimitRequest, now time.Time
 	return d, nil
 }
 
-// AllowAll implements [BatchLimiter]. Other requests see all of it or nothing.
+// AllowAll implements [BatchLimiter]. Other requests see all of it or nothing, and
+// what is refused leaves no new bucket behind: a limit of a tenant bounds the buckets
+// that its tokens can fill.
 func (l *MemoryLimiter) AllowAll(_ context.Context, reqs []LimitRequest, now time.Time) ([]Decision, error) {
 	ids := make([]bucketID, len(reqs))
 	locks := make([]uint64, len(reqs)) // in one order in all calls
@@ -159,6 +163,16 @@ func (l *MemoryLimiter) AllowAll(_ context.Context, reqs []LimitRequest, now tim
 				b.have += float64(reqs[i].Cost)
 			}
 		}
+		for i, b := range buckets {
+			if b != nil && b.new {
+				l.shards[ids[i]%limiterShards].drop(b)
+			}
+		}
+	}
+	for _, b := range buckets {
+		if b != nil {
+			b.new = false
+		}
 	}
 	if failed != nil {
 		return nil, failed
@@ -189,7 +203,7 @@ func (s *limiterShard) bucket(most int, id bucketID, limit *Limit, now int64) *b
 		if len(s.buckets) >= most && !s.dropFull() {
 			return nil
 		}
-		b = &bucket{id: id, at: now, full: now, shape: s.shapeOf(limit)}
+		b = &bucket{id: id, at: now, full: now, shape: s.shapeOf(limit), new: true}
 		b.have = b.shape.size
 		s.buckets[id] = b
 		heap.Push(&s.byFull, b)
@@ -200,7 +214,7 @@ func (s *limiterShard) bucket(most int, id bucketID, limit *Limit, now int64) *b
 		b.shape = s.shapeOf(limit)
 		b.have = min(b.have, b.shape.size)
 		b.full = now
-		heap.Fix(&s.byFull, b.index)
+		heap.Fix(&s.byFull, int(b.index))
 	}
 	return b
 }
@@ -274,12 +288,19 @@ func (s *limiterShard) dropFull() bool {
 		b.refill(s.now)
 		wait := b.timeFor(b.shape.size - b.have)
 		if wait == 0 {
-			heap.Pop(&s.byFull)
-			delete(s.buckets, b.id)
+			s.drop(b)
 			return true
 		}
 		b.full = s.now + int64(wait)
 		heap.Fix(&s.byFull, 0)
+	}
+}
+
+// drop drops a bucket, unless it is gone already.
+func (s *limiterShard) drop(b *bucket) {
+	if s.buckets[b.id] == b {
+		heap.Remove(&s.byFull, int(b.index))
+		delete(s.buckets, b.id)
 	}
 }
 
@@ -290,12 +311,12 @@ func (h bucketHeap) Len() int           { return len(h) }
 func (h bucketHeap) Less(i, j int) bool { return h[i].full < h[j].full }
 func (h bucketHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = i, j
+	h[i].index, h[j].index = int32(i), int32(j)
 }
 
 func (h *bucketHeap) Push(x any) {
 	b := x.(*bucket)
-	b.index = len(*h)
+	b.index = int32(len(*h))
 	*h = append(*h, b)
 }
 

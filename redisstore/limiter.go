@@ -51,8 +51,8 @@ type LimiterOptions struct {
 	// [apitoken.NewMemoryLimiter]. Defaults to 100,000.
 	LocalBuckets int
 
-	// Logger gets one line when Redis is lost and one when it is back. Defaults to
-	// slog.Default().
+	// Logger gets one line when Redis is lost, and one when it is back and has stayed
+	// for RetryEvery. Defaults to slog.Default().
 	Logger *slog.Logger
 	// OnChange is called at the same times, err being why it is lost. It must be
 	// fast: a request waits for it. nil = nothing is called.

@@ -28,6 +28,8 @@ type remote struct {
 	epoch  uint64 // counts the changes between reachable and away
 	away   bool
 	failed time.Time // when the last try began, by the caller's clock
+	since  time.Time // when away last changed
+	told   bool      // what was told last of away
 	trying bool
 }
 
@@ -150,18 +152,25 @@ func (r *remote) settle(a attempt, now time.Time, err error) {
 	if a.try {
 		r.trying = false
 	}
-	changed := false
+	tell := false
 	if a.epoch == r.epoch {
 		if err != nil {
 			r.failed = now
 		}
-		if changed = r.away != (err != nil); changed {
+		if r.away != (err != nil) {
 			r.away = err != nil
+			r.since = now
 			r.epoch++
+		}
+		// A pool of connections may fail some requests for a while after the first
+		// one succeeded: that Redis is back is told when it has stayed.
+		stayed := now.Sub(r.since).Abs() >= r.every
+		if tell = r.told != r.away && (r.away || stayed); tell {
+			r.told = r.away
 		}
 	}
 	r.mu.Unlock()
-	if changed {
+	if tell {
 		r.tell(err)
 	}
 }

@@ -138,15 +138,15 @@ func TestKilledAndRestarted(t *testing.T) {
 		var err error
 		clients[i] = s.client(t)
 		limiters[i], err = redisstore.NewLimiter(clients[i], redisstore.LimiterOptions{
-			Nodes: func() int { return nodes }, RetryEvery: 20 * time.Millisecond, Timeout: 5 * time.Second,
+			Nodes: func() int { return nodes }, RetryEvery: 200 * time.Millisecond, Timeout: 5 * time.Second,
 			Logger: slog.New(slog.NewTextHandler(&logs[i], nil)),
 		})
 		require.NoError(t, err)
 	}
 
 	var shared atomic.Int64 // allowed by a Redis
-	var local [nodes]atomic.Int64
-	var answered, localAnswers atomic.Int64
+	var local, localAnswers [nodes]atomic.Int64
+	var answered atomic.Int64
 	stop := make(chan struct{})
 	var group sync.WaitGroup
 	for i := range limiters {
@@ -166,7 +166,7 @@ func TestKilledAndRestarted(t *testing.T) {
 					answered.Add(1)
 					switch {
 					case d.Local:
-						localAnswers.Add(1)
+						localAnswers[i].Add(1)
 						if d.Allowed {
 							local[i].Add(1)
 						}
@@ -183,10 +183,12 @@ func TestKilledAndRestarted(t *testing.T) {
 		require.Eventually(t, func() bool { return counter.Load() >= want }, time.Minute, time.Millisecond)
 	}
 	more(2000, &answered)
-	require.Zero(t, localAnswers.Load())
+	require.Zero(t, localAnswers[0].Load()+localAnswers[1].Load())
 	require.EqualValues(t, scarce.Quota, shared.Load())
 	s.kill()
-	more(5000, &localAnswers)
+	for i := range localAnswers {
+		more(2500, &localAnswers[i])
+	}
 	s.start()
 	for _, limiter := range limiters {
 		require.Eventually(t, limiter.Reachable, time.Minute, time.Millisecond)
@@ -200,9 +202,9 @@ func TestKilledAndRestarted(t *testing.T) {
 		require.LessOrEqual(t, local[i].Load(), int64(scarce.Quota/nodes), "a part of the limit")
 		lines := strings.Count(logs[i].String(), "\n")
 		require.LessOrEqual(t, lines, 4, logs[i].String())
-		require.GreaterOrEqual(t, lines, 2)
+		require.GreaterOrEqual(t, lines, 1)
 	}
-	t.Logf("%d answers, %d of them local; allowed: %d by Redis, %d and %d locally", answered.Load(), localAnswers.Load(), shared.Load(), local[0].Load(), local[1].Load())
+	t.Logf("%d answers, %d of them local; allowed: %d by Redis, %d and %d locally", answered.Load(), localAnswers[0].Load()+localAnswers[1].Load(), shared.Load(), local[0].Load(), local[1].Load())
 }
 
 // The script does on Redis itself what it does on the double.

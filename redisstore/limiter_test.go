@@ -186,6 +186,19 @@ func TestSetBackClock(t *testing.T) {
 	}
 }
 
+// A late request that is allowed does not bring back the instant of the bucket.
+func TestDisorderThatTakes(t *testing.T) {
+	t.Parallel()
+	f := newFake(t, redisstore.LimiterOptions{})
+	req := of("token", perMinute(60, 3))
+	for i, step := range []time.Duration{time.Second, -999 * time.Millisecond, 999 * time.Millisecond} {
+		f.pass(step)
+		require.True(t, f.allow(t, req).Allowed, "step %d", i)
+	}
+	f.pass(500 * time.Millisecond)
+	require.False(t, f.allow(t, req).Allowed)
+}
+
 func TestKeysVanishWhenFull(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, redisstore.LimiterOptions{})

@@ -48,4 +48,6 @@
 //     which a request may be counted twice, never less than once.
 //  8. go-redis itself logs each connection that it cannot make, to the standard error:
 //     redis.SetLogger, or Disable of its package logging, changes that.
+//  9. Redis knows scripts by their SHA-1. It protects nothing here, but a program that
+//     runs with GODEBUG=fips140=only cannot use the limiter.
 package redisstore

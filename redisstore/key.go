@@ -31,8 +31,16 @@ func newNaming(prefix string, secret []byte) (naming, error) {
 	if strings.ContainsAny(prefix, "{}") {
 		return naming{}, errors.New("redisstore: Prefix has a brace, which Redis Cluster would take for a hash tag: leave it out")
 	}
+	if len(secret) > 0 && len(secret) < 16 {
+		return naming{}, errors.New("redisstore: KeySecret has fewer than 16 bytes: give random ones, or nil for none")
+	}
 	secret = bytes.Clone(secret)
-	hashes := &sync.Pool{New: func() any { return hmac.New(sha256.New, secret) }}
+	hashes := &sync.Pool{New: func() any {
+		if len(secret) == 0 {
+			return sha256.New() // FIPS 140 has no HMAC without a key
+		}
+		return hmac.New(sha256.New, secret)
+	}}
 	return naming{prefix: prefix, hashes: hashes}, nil
 }
 

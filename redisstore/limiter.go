@@ -30,7 +30,8 @@ type LimiterOptions struct {
 	Prefix string
 	// KeySecret keys the digests that keys are made of. Without it, whoever can read
 	// Redis can try out whether a tenant, an owner or a key of yours has a bucket.
-	// The same on all nodes; another one makes all buckets full. nil = none.
+	// The same on all nodes; another one makes all buckets full.
+	// 16 bytes or more, random; nil = none.
 	KeySecret []byte
 
 	// Timeout bounds what one decision waits for Redis. Defaults to 100 ms; 1 ms to

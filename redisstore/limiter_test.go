@@ -352,7 +352,7 @@ func TestKeysTellNothing(t *testing.T) {
 func TestKeySecret(t *testing.T) {
 	t.Parallel()
 	f := newFake(t, redisstore.LimiterOptions{})
-	keyed, err := redisstore.NewLimiter(f.client, redisstore.LimiterOptions{KeySecret: []byte("of all nodes"), Timeout: time.Minute})
+	keyed, err := redisstore.NewLimiter(f.client, redisstore.LimiterOptions{KeySecret: []byte("the same of all nodes"), Timeout: time.Minute})
 	require.NoError(t, err)
 	req := of("token", perMinute(9, 0))
 	f.allow(t, req)
@@ -367,6 +367,7 @@ func TestNewFaults(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 	for want, opts := range map[string]redisstore.LimiterOptions{
 		"Prefix":       {Prefix: "a{b}"},
+		"KeySecret":    {KeySecret: []byte("short")},
 		"Timeout":      {Timeout: -1},
 		"RetryEvery":   {RetryEvery: 2 * time.Hour},
 		"OnOutage":     {OnOutage: 7},

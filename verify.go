@@ -94,61 +94,65 @@ func (s *Service) compileRules(rec *Record) *compiled {
 // permission does. Errors are of the families [ErrInvalid] (more than one
 // credential), [ErrUnauthenticated], [ErrForbidden], [ErrRateLimited] and
 // [ErrUnavailable]; on any error the Principal is zero.
-func (s *Service) Verify(ctx context.Context, req VerifyRequest) (Principal, error) {
-	if s.opts.Observer.Verified == nil {
-		var found identified
-		return s.verify(ctx, &req, &found)
-	}
-	start := s.now()
+func (s *Service) Verify(ctx context.Context, req VerifyRequest) (p Principal, err error) {
 	var found identified
-	p, err := s.verify(ctx, &req, &found)
-	s.observe(ctx, "verify", start, found.principal(), err)
+	if s.opts.Observer.Verified == nil {
+		err = s.verify(ctx, &req, &found, &p)
+	} else {
+		start := s.now()
+		err = s.verify(ctx, &req, &found, &p)
+		s.observe(ctx, "verify", start, found.principal(), err)
+	}
+	if err != nil {
+		p = Principal{}
+	}
 	return p, err
 }
 
-func (s *Service) verify(ctx context.Context, req *VerifyRequest, found *identified) (p Principal, err error) {
+// verify is Verify into p, which is large and not copied again.
+func (s *Service) verify(ctx context.Context, req *VerifyRequest, found *identified, p *Principal) error {
 	if err := s.identify(ctx, req, found); err != nil {
 		if err == ErrSuperseded {
 			s.reportReuse(ctx, found.c.principal.rec)
 		}
-		return Principal{}, err
+		return err
 	}
 	c, now := found.c, found.now
-	p = c.principal
+	*p = c.principal
 	p.Scheme, p.replaced = found.scheme, found.replaced
 	if !c.rules.accepts(p.Scheme) {
-		return Principal{}, ErrScheme
+		return ErrScheme
 	}
 	if err := s.checkState(ctx, c, now); err != nil {
-		return Principal{}, err
+		return err
 	}
 	if err := s.checkOwner(ctx, s.opts.Owners, c, &p.permissions); err != nil {
-		return Principal{}, err
+		return err
 	}
 	if err := s.checkKind(p.Kind, req.Use, req.Kinds); err != nil {
-		return Principal{}, err
+		return err
 	}
 	if req.Origin != "" {
 		if err := s.checkOrigin(ctx, &p.rec.Token, req.Origin); err != nil {
-			return Principal{}, err
+			return err
 		}
 	}
 	if err := c.checkNetwork(req.Address); err != nil {
-		return Principal{}, err
+		return err
 	}
 	if req.Proof != nil {
 		if err := s.acceptProof(ctx, req.Proof, found); err != nil {
-			return Principal{}, err
+			return err
 		}
 	}
 	if s.opts.Entitlements != nil {
 		if err := s.cutEntitled(ctx, p.Tenant, &p.permissions); err != nil {
-			return Principal{}, err
+			return err
 		}
 	}
 	if len(req.Limits) > 0 {
-		if err := s.limit(ctx, &p, limiting{req.Limits, req.Cost, req.Decisions}, now); err != nil {
-			return Principal{}, err
+		if err := s.limit(ctx, p, limiting{req.Limits, req.Cost, req.Decisions}, now); err != nil {
+			return err
 		}
 	}
 	s.record(c, p.rec, now, req.Address, p.Scheme == SchemeLegacy)
@@ -156,9 +160,9 @@ func (s *Service) verify(ctx context.Context, req *VerifyRequest, found *identif
 		s.touchNow(ctx, p.rec, now)
 	}
 	if err := req.Need.check(&p.permissions, &p.rec.Token.Resources); err != nil {
-		return Principal{}, err
+		return err
 	}
-	return p, nil
+	return nil
 }
 
 // Admit checks use and kind, rate limits and a requirement, in that order, for a

@@ -128,8 +128,8 @@ func (s *Service) peekLimits(ctx context.Context, p *Principal, req *VerifyReque
 		d.Allowed = d.Remaining >= cost
 		d.Never = ask.Limit.Quota == 0 || cost > ask.Limit.Size()
 		if !d.Allowed && !d.Never {
-			// As in Allow; a peek has no wait of its own.
-			d.RetryAfter = time.Duration(float64(cost-d.Remaining) * float64(ask.Limit.Window) / float64(ask.Limit.Quota))
+			// A peek has no wait of its own; when the bucket is full, the cost is there.
+			d.RetryAfter = d.Reset
 		}
 		d.Limit, d.Quota, d.Window = name, ask.Limit.Quota, ask.Limit.Window
 		if err := refusalOf(d, cost); err != nil {

@@ -15,7 +15,6 @@ import (
 // of buckets. Make it with [NewMemoryLimiter].
 type MemoryLimiter struct {
 	seed   maphash.Seed
-	base   time.Time // instants are counted from here
 	shards [limiterShards]limiterShard
 	max    int // buckets in each shard
 }
@@ -24,9 +23,9 @@ const limiterShards = 64
 
 type limiterShard struct {
 	mu      sync.Mutex
-	began   bool
-	now     int64 // the latest instant seen, in nanoseconds
-	offset  int64 // what a clock that was set back is behind
+	began   time.Time // the first instant seen; others are counted from it
+	now     int64     // the latest one, in nanoseconds
+	offset  int64     // what a clock that was set back is behind
 	buckets map[bucketID]*bucket
 	byFull  bucketHeap
 	shape   *shape   // the last one that was made
@@ -78,7 +77,7 @@ const precision = 1e-15
 // changes no decision, and if none is full it refuses new keys with
 // [ErrUnavailable] until one is.
 func NewMemoryLimiter(buckets int) *MemoryLimiter {
-	l := &MemoryLimiter{seed: maphash.MakeSeed(), base: time.Now(), max: max(1, buckets/limiterShards)}
+	l := &MemoryLimiter{seed: maphash.MakeSeed(), max: max(1, buckets/limiterShards)}
 	for i := range l.shards {
 		l.shards[i].buckets = make(map[bucketID]*bucket)
 	}
@@ -97,10 +96,9 @@ func (l *MemoryLimiter) Allow(_ context.Context, req LimitRequest, now time.Time
 		return blocked(&req), nil
 	}
 	id := l.id(&req.Key)
-	at := int64(now.Sub(l.base))
 	shard := &l.shards[id%limiterShards]
 	shard.mu.Lock()
-	b := shard.bucket(l.max, id, &req.Limit, shard.advance(at))
+	b := shard.bucket(l.max, id, &req.Limit, shard.advance(now))
 	if b == nil {
 		shard.mu.Unlock()
 		return Decision{}, errAllInUse
@@ -132,7 +130,7 @@ func (l *MemoryLimiter) AllowAll(_ context.Context, reqs []LimitRequest, now tim
 		shard := &l.shards[i]
 		shard.mu.Lock()
 		defer shard.mu.Unlock()
-		shard.advance(int64(now.Sub(l.base)))
+		shard.advance(now)
 	}
 	out := make([]Decision, len(reqs))
 	buckets := make([]*bucket, 0, len(reqs))
@@ -263,16 +261,15 @@ func (b *bucket) timeFor(requests float64) time.Duration {
 // advance returns the instant to decide by: the latest seen, so that requests
 // out of order refill nothing twice. After a clock was set back, time goes on from
 // there.
-func (s *limiterShard) advance(now int64) int64 {
-	now += s.offset
-	switch {
-	case !s.began:
-		s.now, s.began = now, true
-	case s.now-now > int64(maxDisorder):
-		s.offset += s.now - now
-	case now > s.now:
-		s.now = now
+func (s *limiterShard) advance(now time.Time) int64 {
+	if s.began.IsZero() {
+		s.began = now
 	}
+	at := int64(now.Sub(s.began)) + s.offset
+	if s.now-at > int64(maxDisorder) {
+		s.offset += s.now - at
+	}
+	s.now = max(s.now, at)
 	return s.now
 }
 

@@ -9,7 +9,7 @@ import (
 // Observer is told what a [Service] does. Each function is optional, is called where
 // it happens, often while a request waits, and must be fast and safe for concurrent
 // use. What it gets holds no secret, no ID and nothing that a client made up, so all
-// of it may become labels of metrics. ctx is that of the call: a trace's span is in
+// of it but errors may become labels of metrics. Times are by [Options].Clock. ctx is that of the call: a trace's span is in
 // it.
 type Observer struct {
 	// Verified is called at the end of Verify, Admit and Recheck.

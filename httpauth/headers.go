@@ -2,6 +2,7 @@ package httpauth
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -47,7 +48,8 @@ func scopeOf(permissions []string) string {
 // limitFields sets the header fields of what the limiter decided, as the options
 // want them.
 func (a *Auth) limitFields(h http.Header, decisions []apitoken.Decision) {
-	if a.opts.QuietLimits || len(decisions) == 0 {
+	refused := slices.ContainsFunc(decisions, func(d apitoken.Decision) bool { return !d.Allowed })
+	if len(decisions) == 0 || a.opts.QuietLimits && !refused {
 		return
 	}
 	nearest := &decisions[0]

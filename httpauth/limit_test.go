@@ -152,6 +152,7 @@ func TestQuietLimits(t *testing.T) {
 	require.Empty(t, w.Header().Get("X-RateLimit-Limit"))
 	w = ask(h)
 	require.Equal(t, []string{`"devices";r=0;t=60`}, w.Header()["Ratelimit"])
+	require.Equal(t, "1", w.Header().Get("X-RateLimit-Limit"), "a 429 has all of them")
 }
 
 // A handler that knows a request's cost only from its body asks for it itself.

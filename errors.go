@@ -240,6 +240,8 @@ type RateLimitError struct {
 
 func (e *RateLimitError) Error() string {
 	switch {
+	case strings.HasPrefix(e.Limit, quotaPrefix):
+		return fmt.Sprintf("apitoken: the quota of %d uses in a %s is used up: retry in %s", e.Quota, strings.TrimPrefix(e.Limit, quotaPrefix), e.RetryAfter.Round(time.Millisecond))
 	case e.Quota == 0:
 		return fmt.Sprintf("apitoken: the limit %q is zero for this token: no request is allowed; raise the limit", e.Limit)
 	case e.Never:
@@ -280,7 +282,7 @@ func (e *AlreadyIssuedError) Reason() string { return "already_issued" }
 // own error, unless that one claims another family: an outage must not be taken
 // for a refusal.
 type OutageError struct {
-	Part string // "store", "owners", "agents", "admins", "entitlements", "limiter", "replay guard", "keyring", "body", "fallback", "slow hash", "rows"
+	Part string // "store", "owners", "agents", "admins", "entitlements", "limits", "limiter", "quotas", "usage recorder", "replay guard", "keyring", "body", "fallback", "slow hash", "rows"
 	Err  error
 }
 

@@ -92,10 +92,13 @@ func (s *Service) explain(ctx context.Context, c *compiled, req *VerifyRequest, 
 	} else {
 		x.add("network", c.checkNetwork(req.Address))
 	}
-	if len(req.Limits) == 0 {
-		x.skip("limit", "no limit was named")
-	} else {
+	switch quotas, err := s.peekQuotas(ctx, &c.principal, c.rules, now); {
+	case err == nil && len(req.Limits) > 0:
 		x.add("limit", s.peekLimits(ctx, &c.principal, req, now))
+	case err != nil || quotas:
+		x.add("limit", err)
+	default:
+		x.skip("limit", "no limit was named")
 	}
 	if req.Need.r == nil {
 		x.skip("permission", "nothing was required")

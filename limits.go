@@ -48,25 +48,37 @@ func (s *Service) limitAll(ctx context.Context, p *Principal, on limiting, cost 
 	if err != nil {
 		return outage("limiter", err)
 	}
-	var refused *RateLimitError
+	var all refusals
 	for i, d := range decisions {
-		err, _ := s.limited(ctx, &on, &reqs[i], d).(*RateLimitError)
-		switch {
-		case err == nil:
-		case refused == nil:
-			refused = err
-		case err.Never && !refused.Never || err.Never == refused.Never && err.RetryAfter > refused.RetryAfter:
-			// The one to wait for stands in front.
-			err.Others = append(refused.Others, refused.Decision)
-			refused = err
-		default:
-			refused.Others = append(refused.Others, err.Decision)
-		}
+		all.add(s.limited(ctx, &on, &reqs[i], d))
 	}
-	if refused == nil {
+	return all.err()
+}
+
+// refusals makes one error of several.
+type refusals struct{ first *RateLimitError }
+
+// add takes what refusalOf returned.
+func (r *refusals) add(refusal error) {
+	err, _ := refusal.(*RateLimitError)
+	switch first := r.first; {
+	case err == nil:
+	case first == nil:
+		r.first = err
+	case err.Never && !first.Never || err.Never == first.Never && err.RetryAfter > first.RetryAfter:
+		// The one to wait for stands in front.
+		err.Others = append(first.Others, first.Decision)
+		r.first = err
+	default:
+		first.Others = append(first.Others, err.Decision)
+	}
+}
+
+func (r *refusals) err() error {
+	if r.first == nil {
 		return nil
 	}
-	return refused
+	return r.first
 }
 
 // allowAll asks for all at once where the limiter can, else the tokens' own buckets
@@ -101,13 +113,18 @@ func width(p Per) int { return slices.Index([]Per{PerToken, PerOwner, PerTenant,
 func (s *Service) limited(ctx context.Context, on *limiting, req *LimitRequest, d Decision) error {
 	// It is of req, whatever the limiter calls it.
 	d.Limit, d.Per, d.Quota, d.Window = req.Key.Name, req.Limit.Per, req.Limit.Quota, req.Limit.Window
-	if on.out != nil {
-		*on.out = append(*on.out, d)
+	s.decided(ctx, on.out, d)
+	return refusalOf(d, req.Cost)
+}
+
+// decided tells of a decision.
+func (s *Service) decided(ctx context.Context, out *[]Decision, d Decision) {
+	if out != nil {
+		*out = append(*out, d)
 	}
 	if s.opts.Observer.Limited != nil {
 		s.opts.Observer.Limited(ctx, d)
 	}
-	return refusalOf(d, req.Cost)
 }
 
 func refusalOf(d Decision, cost int) error {

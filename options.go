@@ -38,6 +38,11 @@ type Options struct {
 	// neither knows is refused.
 	Limits   map[string]Limit
 	LimitFor func(ctx context.Context, p Principal, name string) (Limit, bool, error)
+	// QuotasFor, if set, is asked for the quotas of a principal's token, at each
+	// verification: for plans, or for a bound of one token's own, which its
+	// [Principal.Metadata] may name. It says false to leave the answer to
+	// [Policy].Quotas.
+	QuotasFor func(ctx context.Context, p Principal) (Quotas, bool, error)
 	// LimitKey gives the key of the bucket that a principal's requests count in, for
 	// the limits that are [PerKey]: a project, a region, a plan that several tenants
 	// share. Required with them.

@@ -105,6 +105,9 @@ type Policy struct {
 	// Share is the percentage of each API's rate limit that a new token gets, 1
 	// to 100 (S1.19). Defaults to 100.
 	Share int
+	// Quotas bound how often each token is used in a day, a week and a month. What
+	// they are now counts, for tokens that exist too. Zero = no bound.
+	Quotas Quotas
 
 	// Legacy: Issue may bind an ID and secret of an older kind to a token, which
 	// then opens it too (S3.17).

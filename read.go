@@ -25,9 +25,10 @@ type lookups struct {
 
 // plainView is what the record alone tells.
 func (s *Service) plainView(rec *Record, now time.Time) View {
-	now = rec.notBefore(now)
 	t := rec.Token.clone()
 	s.addUnwritten(&t)
+	t.Usage.clearEnded(now)
+	now = rec.notBefore(now)
 	_, known := s.rulesOf(t.Kind)
 	v := View{
 		Token:      t,
@@ -128,6 +129,18 @@ func (s *Service) addUnwritten(t *Token) {
 		}
 		if u.Legacy.After(t.Usage.Legacy) {
 			t.Usage.Legacy = u.Legacy
+		}
+		for p := range periods {
+			*p.of(&t.Usage) = p.of(&t.Usage).Add(*p.ofUse(&u), u.LastUsed)
+		}
+	}
+}
+
+// clearEnded leaves out of a view the uses of periods that are over.
+func (u *Usage) clearEnded(now time.Time) {
+	for p := range periods {
+		if of := p.of(u); !of.From.Equal(p.start(now)) {
+			*of = PeriodUses{}
 		}
 	}
 }

@@ -44,6 +44,9 @@ func newKindRules(kind Kind, o *Options) (*kindRules, error) {
 	if p.Share < 1 || p.Share > 100 {
 		bad("Share", "is %d: give a percentage of 1 to 100, or 0 for 100", p.Share)
 	}
+	if err := p.Quotas.Check(); err != nil {
+		bad("Quotas", "%s", err)
+	}
 	if p.MaxOverlap == 0 {
 		p.MaxOverlap = 30 * 24 * time.Hour
 	}

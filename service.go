@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 )
@@ -99,6 +100,9 @@ func New(store Store, opts Options) (*Service, error) {
 		l := o.Limits[name]
 		if err := l.Check(); err != nil {
 			bad(fmt.Sprintf("Limits[%q]", name), "%s", err)
+		}
+		if strings.HasPrefix(name, quotaPrefix) {
+			bad(fmt.Sprintf("Limits[%q]", name), "begins as the names of quotas do: give it another name")
 		}
 		if l.Per == PerKey && o.LimitKey == nil {
 			bad("LimitKey", "is required: Limits[%q] is per key", name)

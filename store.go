@@ -62,7 +62,8 @@ type Store interface {
 	Delete(ctx context.Context, id ID, version int64, guard Guard, events []Event) error
 
 	// Touch adds uses. Counts add up; the last use and what belongs to it
-	// (address, networks) move only forwards. The version stays, nothing else is
+	// (address, networks) move only forwards. Those of a day, a week and a month are
+	// added as [PeriodUses.Add] does. The version stays, nothing else is
 	// changed, an unknown ID is passed over in silence: Touch never creates and
 	// never revives. It may be applied in parts; an error means that some were
 	// not.
@@ -232,6 +233,10 @@ type Use struct {
 	Address  netip.Addr
 	Networks []netip.Prefix // what becomes the list of recent networks, if LastUsed is the latest
 	Legacy   time.Time      // the latest through an older ID and secret; zero = none
+
+	// How many of them fall into which day, week and month; zero = into none that
+	// still counts.
+	Day, Week, Month PeriodUses
 }
 
 // DuplicateError says which uniqueness a Create or Swap would have broken. It

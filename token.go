@@ -141,6 +141,12 @@ type Usage struct {
 	Address  netip.Addr     `json:"address,omitzero"`    // of the last use, where the host gave it
 	Networks []netip.Prefix `json:"networks,omitempty"`  // recent ones, latest first: /24 and /48, at most MaxRecentNetworks
 	Legacy   time.Time      `json:"legacy_use,omitzero"` // last use through an older ID and secret (S3.17)
+
+	// Those of the present day, week and month, UTC; of others in a [Token], but never
+	// in a [View], as long as none came later.
+	Day   PeriodUses `json:"day,omitzero"`
+	Week  PeriodUses `json:"week,omitzero"` // from Monday
+	Month PeriodUses `json:"month,omitzero"`
 }
 
 // MaxRecentNetworks bounds [Usage].Networks.

@@ -37,6 +37,7 @@ type pendingUse struct {
 	legacy   int64
 	address  netip.Addr
 	networks []netip.Prefix
+	periods  pendingPeriods
 }
 
 func newRecorder(limit int) *recorder {
@@ -64,7 +65,7 @@ func (r *recorder) entry(t *Token) *pendingUse {
 		return nil
 	}
 	r.count.Add(1)
-	p := &pendingUse{address: t.Usage.Address, networks: slices.Clone(t.Usage.Networks)}
+	p := &pendingUse{address: t.Usage.Address, networks: slices.Clone(t.Usage.Networks), periods: noPeriods}
 	s.entries[t.ID] = p
 	return p
 }
@@ -106,17 +107,55 @@ func (p *pendingUse) use(id ID) Use {
 	if p.legacy != 0 {
 		u.Legacy = time.UnixMicro(p.legacy).UTC()
 	}
+	p.periods.unwritten(&u)
 	return u
 }
 
 // add counts one use. It reports false when the entry is dead.
 func (p *pendingUse) add(now time.Time, from netip.Addr, legacy bool) bool {
-	micro := now.UnixMicro()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.dead {
 		return false
 	}
+	p.addOne(now, from, legacy)
+	return true
+}
+
+// addWithin is add if no quota is reached. It returns the counts of before; u is the
+// usage that is stored, as far as it was read.
+func (p *pendingUse) addWithin(q *Quotas, u *Usage, now time.Time, from netip.Addr, legacy bool) (counts periodCounts, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.dead {
+		return counts, false
+	}
+	counts = p.countsNow(u, now)
+	if !q.reached(&counts) {
+		p.addOne(now, from, legacy)
+	}
+	return counts, true
+}
+
+// counts returns how many uses there were in the periods that hold now, as far as
+// this node knows.
+func (p *pendingUse) counts(u *Usage, now time.Time) periodCounts {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.countsNow(u, now)
+}
+
+// countsNow is counts. The caller holds p.mu.
+func (p *pendingUse) countsNow(u *Usage, now time.Time) periodCounts {
+	p.periods.moveTo(now.UnixMicro(), p.count)
+	p.periods.learn(u)
+	return p.periods.counts(p.count)
+}
+
+// addOne is add. The caller holds p.mu.
+func (p *pendingUse) addOne(now time.Time, from netip.Addr, legacy bool) {
+	micro := now.UnixMicro()
+	p.periods.moveTo(micro, p.count)
 	p.count++
 	p.last = max(p.last, micro)
 	if legacy {
@@ -126,7 +165,6 @@ func (p *pendingUse) add(now time.Time, from netip.Addr, legacy bool) bool {
 		p.address = from
 		p.networks = remember(p.networks, seenNetwork(from))
 	}
-	return true
 }
 
 // remember puts a network first in the bounded list of recent ones.
@@ -143,26 +181,30 @@ func remember(list []netip.Prefix, n netip.Prefix) []netip.Prefix {
 	return out
 }
 
-// take removes what is pending and returns it. The entry lives until settle says
-// what became of it.
-func (p *pendingUse) take(id ID) (Use, bool) {
+// take removes what is pending and returns it, to be written at now. The entry lives
+// until settle says what became of it.
+func (p *pendingUse) take(id ID, now time.Time) (Use, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.count == 0 {
 		return Use{}, false
 	}
 	u := p.use(id)
+	p.periods.take(&u, now)
 	p.count = 0
 	p.writing++
 	return u, true
 }
 
-// settle ends a write and returns the uses that could not be written.
-func (p *pendingUse) settle(unwritten int64) {
+// settle ends the write of what was taken. What was not written is pending again.
+func (p *pendingUse) settle(u *Use, written bool) {
 	p.mu.Lock()
+	defer p.mu.Unlock()
 	p.writing--
-	p.count += unwritten
-	p.mu.Unlock()
+	if !written {
+		p.count += u.Count
+		p.periods.restore(u)
+	}
 }
 
 // record counts a use of the token, through the entry kept with the compiled
@@ -198,6 +240,7 @@ func (s *Service) Flush(ctx context.Context) error {
 	var batch []Use
 	var from []*pendingUse
 	var failed error
+	now := s.now()
 	write := func() {
 		if len(batch) == 0 {
 			return
@@ -206,11 +249,7 @@ func (s *Service) Flush(ctx context.Context) error {
 			failed = storeErr(s.store.Touch(ctx, batch))
 		}
 		for i, p := range from {
-			if failed != nil {
-				p.settle(batch[i].Count)
-			} else {
-				p.settle(0)
-			}
+			p.settle(&batch[i], failed == nil)
 		}
 		batch, from = batch[:0:0], from[:0]
 	}
@@ -231,7 +270,7 @@ func (s *Service) Flush(ctx context.Context) error {
 		}
 		shard.mu.Unlock()
 		for _, e := range list {
-			if u, ok := e.p.take(e.id); ok {
+			if u, ok := e.p.take(e.id, now); ok {
 				batch, from = append(batch, u), append(from, e.p)
 			}
 			if len(batch) == flushBatch {
@@ -255,18 +294,14 @@ func (s *Service) touchNow(ctx context.Context, rec *Record, now time.Time) {
 		// The recorder is full. The use was counted as lost, but it renews the life.
 		t := &rec.Token
 		u = Use{ID: t.ID, LastUsed: now.UTC(), Address: t.Usage.Address, Networks: t.Usage.Networks}
-	} else if taken, ok := p.take(rec.Token.ID); ok {
+	} else if taken, ok := p.take(rec.Token.ID, now); ok {
 		u = taken
 	} else {
 		return
 	}
 	err := s.store.Touch(ctx, []Use{u})
-	switch {
-	case p == nil:
-	case err != nil:
-		p.settle(u.Count)
-	default:
-		p.settle(0)
+	if p != nil {
+		p.settle(&u, err == nil)
 	}
 	if err != nil {
 		s.opts.Logger.WarnContext(ctx, "apitoken: use not recorded yet", "token", string(rec.Token.ID), "error", err)

@@ -18,6 +18,7 @@ type compiled struct {
 	owner     bool  // the owner must be asked
 	roles     bool  // and must have a creator role
 	follows   bool  // the owner's permissions cut the grant
+	quotas    bool  // there may be quotas
 	networks  *networkSet
 	expiresAt time.Time
 	idleAt    time.Time // by the recorded uses; zero = the token has no idle time
@@ -58,6 +59,7 @@ func (s *Service) compileRules(rec *Record) *compiled {
 		refused:   s.refusal(rec),
 		roles:     rules.CreatorRolesAtUse,
 		follows:   t.Grant.Live || t.Grant.Cut,
+		quotas:    rules.Quotas != (Quotas{}) || s.opts.QuotasFor != nil,
 		networks:  newNetworkSet(t.Networks),
 		expiresAt: t.ExpiresAt,
 	}
@@ -89,8 +91,8 @@ func (s *Service) compileRules(rec *Record) *compiled {
 //
 // The order is: shape of the credential, look-up, secret or signature, scheme,
 // state, owner or agent, use and kind, origin, network, of a signed request its body
-// and that it comes for the first time, rate limit, permission. A request that
-// fails before the rate limit does not count as a use; one that lacks a
+// and that it comes for the first time, quotas, rate limits, permission. A request
+// that fails before the permission does not count as a use; one that lacks a
 // permission does. Errors are of the families [ErrInvalid] (more than one
 // credential), [ErrUnauthenticated], [ErrForbidden], [ErrRateLimited] and
 // [ErrUnavailable]; on any error the Principal is zero.
@@ -150,12 +152,28 @@ func (s *Service) verify(ctx context.Context, req *VerifyRequest, found *identif
 			return err
 		}
 	}
+	var quotas Quotas
+	if c.quotas {
+		var err error
+		if quotas, err = s.quotasOf(ctx, p, c.rules); err != nil {
+			return err
+		}
+	}
+	if quotas != (Quotas{}) {
+		if err := s.withinQuotas(ctx, &quotas, p.rec, now, req.Decisions); err != nil {
+			return err
+		}
+	}
 	if len(req.Limits) > 0 {
 		if err := s.limit(ctx, p, limiting{req.Limits, req.Cost, req.Decisions}, now); err != nil {
 			return err
 		}
 	}
-	s.record(c, p.rec, now, req.Address, p.Scheme == SchemeLegacy)
+	if quotas == (Quotas{}) {
+		s.record(c, p.rec, now, req.Address, p.Scheme == SchemeLegacy)
+	} else if err := s.recordWithin(ctx, &quotas, c, now, req.Address, p.Scheme == SchemeLegacy, req.Decisions); err != nil {
+		return err
+	}
 	if !c.touchAt.IsZero() && !now.Before(c.touchAt) {
 		s.touchNow(ctx, p.rec, now)
 	}

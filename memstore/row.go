@@ -17,9 +17,19 @@ type row struct {
 	last    int64
 	legacy  int64
 	uses    int64
-	member  uint32 // place in its tenant's list
-	queue   uint32 // place in the due queue, if due is set
+	periods [3]periodUses // day, week and month
+	member  uint32        // place in its tenant's list
+	queue   uint32        // place in the due queue, if due is set
 }
+
+// periodUses is an [apitoken.PeriodUses].
+type periodUses struct{ from, uses int64 }
+
+func (p *periodUses) read() apitoken.PeriodUses {
+	return apitoken.PeriodUses{From: instant(p.from), Uses: p.uses}
+}
+
+func (p *periodUses) write(u apitoken.PeriodUses) { p.from, p.uses = stamp(u.From), u.Uses }
 
 // rows are all rows, by number.
 type rows struct {
@@ -71,6 +81,14 @@ func (s *Store) write(r *row, rec *apitoken.Record) {
 // writeUsage stores u in the row.
 func (s *Store) writeUsage(r *row, u *apitoken.Usage) {
 	r.uses, r.last, r.legacy = u.Uses, stamp(u.LastUsed), stamp(u.Legacy)
+	for i, of := range []apitoken.PeriodUses{u.Day, u.Week, u.Month} {
+		r.periods[i].write(of)
+	}
+	s.writeSeen(r, u)
+}
+
+// writeSeen stores address and networks of u in the row.
+func (s *Store) writeSeen(r *row, u *apitoken.Usage) {
 	s.coder.begin()
 	if u.Address.IsValid() || len(u.Networks) > 0 {
 		s.coder.seen(u)
@@ -86,6 +104,7 @@ func (s *Store) read(r *row, rec *apitoken.Record) {
 	rec.Token.Version, rec.DueAt = r.version, instant(r.due)
 	u := &rec.Token.Usage
 	u.Uses, u.LastUsed, u.Legacy = r.uses, instant(r.last), instant(r.legacy)
+	u.Day, u.Week, u.Month = r.periods[0].read(), r.periods[1].read(), r.periods[2].read()
 	if r.seen.size > 0 {
 		c = coder{in: string(s.slab.get(r.seen)), reading: true}
 		c.seen(u)

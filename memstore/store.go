@@ -229,11 +229,12 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 		}
 		r.uses += use.Count
 		r.legacy = max(r.legacy, stamp(use.Legacy))
+		for i, more := range []apitoken.PeriodUses{use.Day, use.Week, use.Month} {
+			r.periods[i].write(r.periods[i].read().Add(more, use.LastUsed))
+		}
 		if last := stamp(use.LastUsed); last > r.last {
-			s.writeUsage(r, &apitoken.Usage{
-				Uses: r.uses, LastUsed: use.LastUsed, Legacy: instant(r.legacy),
-				Address: use.Address, Networks: use.Networks,
-			})
+			r.last = last
+			s.writeSeen(r, &apitoken.Usage{Address: use.Address, Networks: use.Networks})
 		}
 		s.hot.drop(use.ID)
 	}

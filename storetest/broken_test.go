@@ -53,6 +53,26 @@ var brokenStores = []struct {
 	{"Touch moves back", "touch", "Counts add up; the last use", func(s *memstore.Store) apitoken.Store { return touchesBack{s} }},
 	{"Touch creates", "touch", "Touch never creates and never revives.", func(s *memstore.Store) apitoken.Store { return touchCreates{s} }},
 	{"Touch counts as a change", "touch", "The version stays", func(s *memstore.Store) apitoken.Store { return touchChanges{s} }},
+	{"Touch forgets those of the month", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
+		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.Month = apitoken.PeriodUses{} }}
+	}},
+	{"Touch adds those of another day", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
+		return touchesPeriods{s, func(stored apitoken.Usage, u *apitoken.Use) {
+			if !stored.Day.From.IsZero() {
+				u.Day.From = stored.Day.From
+			}
+		}}
+	}},
+	{"Touch lets an earlier week take over", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
+		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.LastUsed = u.LastUsed.AddDate(0, -1, 0) }}
+	}},
+	{"Touch believes a clock that ran ahead", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
+		return touchesPeriods{s, func(stored apitoken.Usage, u *apitoken.Use) {
+			if u.Day.From.Before(stored.Day.From) {
+				u.Day = apitoken.PeriodUses{}
+			}
+		}}
+	}},
 	{"Touch loses uses of other nodes", "race", "Counts add up", func(s *memstore.Store) apitoken.Store { return touchesBack{s} }},
 	{"List forgets a filter", "list", "It is the definition that every store follows.", func(s *memstore.Store) apitoken.Store {
 		return lists{Store: s, query: func(query *apitoken.StoreQuery) { query.MetaKey = "" }}

@@ -254,6 +254,24 @@ func (s touchesBack) Touch(ctx context.Context, uses []apitoken.Use) error {
 	return nil
 }
 
+// touchesPeriods changes what is added, knowing what is stored.
+type touchesPeriods struct {
+	*memstore.Store
+	change func(stored apitoken.Usage, u *apitoken.Use)
+}
+
+func (s touchesPeriods) Touch(ctx context.Context, uses []apitoken.Use) error {
+	for _, u := range uses {
+		if rec, err := s.Get(ctx, u.ID); err == nil {
+			s.change(rec.Token.Usage, &u)
+		}
+		if err := s.Store.Touch(ctx, []apitoken.Use{u}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 type touchCreates struct{ *memstore.Store }
 
 func (s touchCreates) Touch(ctx context.Context, uses []apitoken.Use) error {

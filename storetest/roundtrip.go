@@ -94,7 +94,10 @@ func testRoundTrip(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		fill(t, 1, &u)
 		u.ID = rec.Token.ID
 		touchAdds.ok(t, s.Touch(ctx, []apitoken.Use{u}), "Touch with every field set")
-		rec.Token.Usage = apitoken.Usage{Uses: u.Count, LastUsed: u.LastUsed, Address: u.Address, Networks: u.Networks, Legacy: u.Legacy}
+		rec.Token.Usage = apitoken.Usage{
+			Uses: u.Count, LastUsed: u.LastUsed, Address: u.Address, Networks: u.Networks, Legacy: u.Legacy,
+			Day: u.Day, Week: u.Week, Month: u.Month,
+		}
 		touchAdds.same(t, stored(t, s, rec.Token.ID), rec, "the token read after Touch")
 	})
 }

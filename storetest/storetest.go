@@ -38,6 +38,7 @@ func Run(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		{"delete", testDelete},
 		{"guard", testGuard},
 		{"touch", testTouch},
+		{"period uses", testPeriodUses},
 		{"list", testList},
 		{"counts", testCounts},
 		{"due", testDue},

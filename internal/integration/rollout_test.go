@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func TestOlderProgramOnNewerSchema(t *testing.T) {
 			execSQL(t, db, "ALTER TABLE apitoken_"+table+" ADD COLUMN orbit "+text+" NOT NULL DEFAULT 'low'")
 			execSQL(t, db, "ALTER TABLE apitoken_"+table+" ADD COLUMN height INTEGER")
 		}
-		execSQL(t, db, "INSERT INTO apitoken_schema (version) VALUES (2)")
+		execSQL(t, db, "INSERT INTO apitoken_schema (version) VALUES (3)")
 		execSQL(t, db, "UPDATE apitoken_tokens SET orbit = 'high', height = 7")
 		everyStatement(t, s)
 
@@ -152,7 +153,7 @@ func TestMigrateHalfWay(t *testing.T) {
 			next, _ := e.bare(t, dsn, sqlstore.Options{TablePrefix: prefix})
 			version, err := next.Version(t.Context())
 			require.NoError(t, err)
-			require.Zero(t, version)
+			require.Less(t, version, 2)
 			require.NoError(t, next.Migrate(t.Context()), "after step %d", i)
 			require.NoError(t, next.Validate(t.Context()))
 			if i == len(steps)/2 {
@@ -218,6 +219,7 @@ func TestMigrateRunsWhatGooseRuns(t *testing.T) {
 		defer func() { require.NoError(t, provider.Close()) }() // the database too
 		_, err = provider.Up(t.Context())
 		require.NoError(t, err)
+		up := slices.DeleteFunc(definitions(&byGoose, "cut_"), func(text string) bool { return strings.Contains(text, "cut_goose") })
 		require.NoError(t, s.Validate(t.Context()))
 		everyStatement(t, s)
 
@@ -232,12 +234,6 @@ func TestMigrateRunsWhatGooseRuns(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, migrated.Migrate(t.Context()))
 
-		var up []string
-		for _, text := range definitions(&byGoose, "cut_") {
-			if !strings.Contains(text, "cut_goose") && !strings.HasPrefix(text, "DROP") {
-				up = append(up, text)
-			}
-		}
 		require.Greater(t, len(up), 6)
 		require.Equal(t, up, definitions(&byMigrate, "cut_"))
 	})

@@ -102,6 +102,14 @@ func (c *columns) usage(u *apitoken.Usage) {
 	c.address("last_address", &u.Address)
 	c.networks("recent_networks", &u.Networks)
 	c.instant("legacy_use", &u.Legacy)
+	c.periodUses("day_from", "day_uses", &u.Day)
+	c.periodUses("week_from", "week_uses", &u.Week)
+	c.periodUses("month_from", "month_uses", &u.Month)
+}
+
+func (c *columns) periodUses(from, uses string, u *apitoken.PeriodUses) {
+	c.instant(from, &u.From)
+	c.number(uses, &u.Uses)
 }
 
 // slot takes the names whole: putting them together took two of the microseconds of
@@ -161,4 +169,4 @@ func scanToken(rows Rows) (*apitoken.Record, error) {
 	return rec, nil
 }
 
-const columnCount = 72 // or so
+const columnCount = 78 // or so

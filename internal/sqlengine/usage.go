@@ -18,6 +18,23 @@ type use struct {
 	Address  string `json:"a"`
 	Networks string `json:"w"`
 	Legacy   int64  `json:"g"`
+
+	DayFrom   int64 `json:"df"`
+	DayUses   int64 `json:"dn"`
+	WeekFrom  int64 `json:"wf"`
+	WeekUses  int64 `json:"wn"`
+	MonthFrom int64 `json:"mf"`
+	MonthUses int64 `json:"mn"`
+}
+
+func newUse(u *apitoken.Use) use {
+	return use{
+		ID: string(u.ID), Count: u.Count, Last: micros(u.LastUsed),
+		Address: encodeAddress(u.Address), Networks: encodeList(u.Networks), Legacy: micros(u.Legacy),
+		DayFrom: micros(u.Day.From), DayUses: u.Day.Uses,
+		WeekFrom: micros(u.Week.From), WeekUses: u.Week.Uses,
+		MonthFrom: micros(u.Month.From), MonthUses: u.Month.Uses,
+	}
 }
 
 // Touch implements [apitoken.Store]: one statement for many uses, or a few on
@@ -42,31 +59,37 @@ func (e *Engine) Touch(ctx context.Context, uses []apitoken.Use) error {
 // merged makes one use of those of one token, since a statement changes a row
 // once, and sorts them, so that rows are locked in one order on all nodes.
 func merged(uses []apitoken.Use) []use {
-	latest := make(map[apitoken.ID]use, len(uses))
-	for i := range uses {
-		u := &uses[i]
-		if !u.ID.Valid() {
+	of := make(map[apitoken.ID]apitoken.Use, len(uses))
+	for _, next := range uses {
+		if !next.ID.Valid() {
 			continue // no token has it
 		}
-		next := use{
-			ID: string(u.ID), Count: u.Count, Last: micros(u.LastUsed),
-			Address: encodeAddress(u.Address), Networks: encodeList(u.Networks), Legacy: micros(u.Legacy),
+		if old, ok := of[next.ID]; ok {
+			next = sum(old, next)
 		}
-		if old, ok := latest[u.ID]; ok {
-			next.Count += old.Count
-			next.Legacy = max(next.Legacy, old.Legacy)
-			if old.Last >= next.Last {
-				next.Last, next.Address, next.Networks = old.Last, old.Address, old.Networks
-			}
-		}
-		latest[u.ID] = next
+		of[next.ID] = next
 	}
-	out := make([]use, 0, len(latest))
-	for _, u := range latest {
-		out = append(out, u)
+	out := make([]use, 0, len(of))
+	for _, u := range of {
+		out = append(out, newUse(&u))
 	}
 	slices.SortFunc(out, func(a, b use) int { return cmp.Compare(a.ID, b.ID) })
 	return out
+}
+
+// sum is what two uses of a token come to, one after the other.
+func sum(old, next apitoken.Use) apitoken.Use {
+	next.Day = old.Day.Add(next.Day, next.LastUsed)
+	next.Week = old.Week.Add(next.Week, next.LastUsed)
+	next.Month = old.Month.Add(next.Month, next.LastUsed)
+	next.Count += old.Count
+	if old.Legacy.After(next.Legacy) {
+		next.Legacy = old.Legacy
+	}
+	if !next.LastUsed.After(old.LastUsed) {
+		next.LastUsed, next.Address, next.Networks = old.LastUsed, old.Address, old.Networks
+	}
+	return next
 }
 
 // Due implements [apitoken.Store].

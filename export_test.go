@@ -1,6 +1,7 @@
 package apitoken
 
 import (
+	"context"
 	"net/netip"
 	"time"
 )
@@ -107,7 +108,11 @@ func (l *MemoryLimiter) Buckets() int {
 
 // RecordUse counts a use as Verify does.
 func (s *Service) RecordUse(rec *Record, now time.Time, from netip.Addr) {
-	s.record(s.compileRules(rec), rec, now, from, false)
+	c, err := s.compile(context.Background(), rec)
+	if err != nil {
+		panic(err)
+	}
+	s.record(c, rec, now, from, false)
 }
 
 const (
@@ -152,3 +157,7 @@ func (s *Service) ImportedID(format, row string) ID {
 func (s *Service) ImportedAlias(format int, key string) string {
 	return s.aliasOf(s.legacy[format], key)
 }
+
+// PeriodStart and PeriodEnd are those of the day, week or month (0, 1, 2) that holds t.
+func PeriodStart(p int, t time.Time) time.Time  { return period(p).start(t) }
+func PeriodEnd(p int, from time.Time) time.Time { return period(p).end(from) }

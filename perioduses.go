@@ -12,28 +12,31 @@ type PeriodUses struct {
 // clocks of nodes differ by an hour at most.
 const maxAhead = 24 * time.Hour
 
-// Add returns u with the uses of more added, the latest of which was at the instant
-// last. Those of a later period begin it. Those of an earlier one, from a node whose
-// clock is behind, are passed over, unless u begins more than 24 hours after last:
+// Add returns u with the uses of more added, the latest of which was counted at the
+// instant at. Those of a later period begin it. Those of an earlier one, from a node
+// whose clock is behind, are passed over, unless u begins more than 24 hours after at:
 // then u is of a clock that ran ahead, and more takes its place. Stores that count in
 // Go share it.
-func (u PeriodUses) Add(more PeriodUses, last time.Time) PeriodUses {
+func (u PeriodUses) Add(more PeriodUses, at time.Time) PeriodUses {
 	switch {
 	case more.From.IsZero():
 	case more.From.Equal(u.From):
 		u.Uses += more.Uses
-	case more.From.After(u.From), u.From.After(last.Add(maxAhead)):
+	case more.From.After(u.From), u.From.After(at.Add(maxAhead)):
 		return more
 	}
 	return u
 }
 
-// since returns how many of the uses belong to the period that begins at from.
-func (u PeriodUses) since(from time.Time) int64 {
-	if u.From.Equal(from) {
-		return u.Uses
+// ofNow returns how many of the uses belong to the period that is the present one at
+// now: that which holds now, or, to a node whose clock is behind, the one after it
+// that others have begun.
+func (u PeriodUses) ofNow(p period, now time.Time) PeriodUses {
+	from := p.start(now)
+	if u.From.Before(from) || u.From.After(now.Add(maxAhead)) {
+		return PeriodUses{From: from}
 	}
-	return 0
+	return u
 }
 
 // period is one of those that uses are counted in.
@@ -46,8 +49,8 @@ const (
 	periods // how many there are
 )
 
-// periodCounts are the uses in one of each.
-type periodCounts [periods]PeriodUses
+// periodCounts are the uses in one of each. Instants are Unix microseconds.
+type periodCounts [periods]struct{ from, until, uses int64 }
 
 // start returns the beginning of the period that holds t.
 func (p period) start(t time.Time) time.Time {
@@ -82,8 +85,9 @@ type pendingPeriods struct {
 	// since: uses from this on and for 48 hours (Unix microseconds) are of these
 	// periods, so that requests out of order around midnight change none.
 	since int64
+	last  int64 // when the last use was counted
 	of    [periods]struct {
-		from int64 // when it began
+		from, until int64
 		// known, with the entry's count added, is how many uses there were in it, as
 		// far as this node knows. So what every use has to change is the count.
 		known int64
@@ -104,19 +108,33 @@ func (pp *pendingPeriods) moveTo(micro, count int64) {
 	}
 	at := time.UnixMicro(micro)
 	for p := range periods {
-		if from := p.start(at).UnixMicro(); from != pp.of[p].from {
-			pp.of[p].from, pp.of[p].known, pp.of[p].before = from, -count, count
-		}
+		pp.begin(p, p.start(at), count)
 	}
-	pp.since = pp.of[perDay].from - dayMicros
 }
 
-// learn takes over what other nodes have written. What is stored holds all that this
-// node has written; it may be read from a record that is older than that.
-func (pp *pendingPeriods) learn(u *Usage) {
+// begin begins a period, unless it is the present one.
+func (pp *pendingPeriods) begin(p period, from time.Time, count int64) {
+	of, at := &pp.of[p], from.UnixMicro()
+	if at != of.from {
+		of.from, of.until, of.known, of.before = at, p.end(from).UnixMicro(), -count, count
+	}
+	if p == perDay {
+		pp.since = at - dayMicros
+	}
+}
+
+// learn takes over what other nodes have written, and the period that they have begun
+// where the clock of this one is behind. What is stored holds all that this node has
+// written; it may be read from a record that is older than that.
+func (pp *pendingPeriods) learn(u *Usage, micro, count int64) {
 	for p := range periods {
-		if stored := p.of(u); stored.From.UnixMicro() == pp.of[p].from {
-			pp.of[p].known = max(pp.of[p].known, stored.Uses-pp.of[p].before)
+		of, stored := &pp.of[p], p.of(u)
+		from := stored.From.UnixMicro()
+		if from > of.from && from <= micro+dayMicros {
+			pp.begin(p, stored.From, count)
+		}
+		if from == of.from {
+			of.known = max(of.known, stored.Uses-of.before)
 		}
 	}
 }
@@ -124,7 +142,7 @@ func (pp *pendingPeriods) learn(u *Usage) {
 // counts returns how many uses there were in the present periods.
 func (pp *pendingPeriods) counts(count int64) (out periodCounts) {
 	for p := range periods {
-		out[p] = PeriodUses{time.UnixMicro(pp.of[p].from).UTC(), pp.of[p].known + count}
+		out[p].from, out[p].until, out[p].uses = pp.of[p].from, pp.of[p].until, pp.of[p].known+count
 	}
 	return out
 }
@@ -136,6 +154,7 @@ func (pp *pendingPeriods) unwritten(u *Use) {
 			*p.ofUse(u) = PeriodUses{time.UnixMicro(pp.of[p].from).UTC(), n}
 		}
 	}
+	u.CountedAt = time.UnixMicro(pp.last).UTC()
 }
 
 // take leaves out of u, which is about to be written, what is of a period that has

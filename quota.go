@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"math"
-	"net/netip"
 	"time"
 )
 
@@ -58,49 +57,77 @@ func (s *Service) quotasOf(ctx context.Context, p *Principal, rules *kindRules) 
 	return q, nil
 }
 
-// withinQuotas refuses a token that has used up one of its quotas. It counts nothing:
-// a request that a rate limit refuses is no use, and one that a quota refuses takes
-// nothing from a rate limit.
-func (s *Service) withinQuotas(ctx context.Context, q *Quotas, rec *Record, now time.Time, out *[]Decision) error {
-	p := s.uses.entry(&rec.Token)
-	if p == nil {
-		return errNotCounted
+// countWithinQuotas counts a request against the rate limits and as a use, if the
+// quotas of its token allow it. They are asked first and without counting, as what
+// one refuses must take nothing from a rate limit, and what a rate limit refuses is no
+// use; and again, in one step with the counting, for requests that came meanwhile.
+func (s *Service) countWithinQuotas(ctx context.Context, c *compiled, req *VerifyRequest, p *Principal, now time.Time) error {
+	q, err := s.quotasOf(ctx, p, c.rules)
+	if err != nil {
+		return err
 	}
-	counts := p.counts(&rec.Token.Usage, now)
-	if !q.reached(&counts) {
+	rec, legacy := p.rec, p.Scheme == SchemeLegacy
+	var entry *pendingUse
+	if q != (Quotas{}) {
+		if entry, err = s.holdEntry(ctx, c, now); err != nil {
+			return err
+		}
+		defer entry.release()
+		counts := entry.counts(&rec.Token.Usage, now)
+		if q.reached(&counts) {
+			return s.quotasDecided(ctx, req.Decisions, &q, &counts, now)
+		}
+	}
+	if len(req.Limits) > 0 {
+		if err := s.limit(ctx, p, limiting{req.Limits, req.Cost, req.Decisions}, now); err != nil {
+			return err
+		}
+	}
+	if entry == nil {
+		s.record(c, rec, now, req.Address, legacy)
 		return nil
 	}
-	return s.quotasDecided(ctx, out, q.decisions(&counts, now))
+	counts := entry.addWithin(&q, now, req.Address, legacy)
+	return s.quotasDecided(ctx, req.Decisions, &q, &counts, now)
 }
 
-// recordWithin is record for a token with quotas: it counts the use if they allow it,
-// in one step.
-func (s *Service) recordWithin(ctx context.Context, q *Quotas, c *compiled, now time.Time, from netip.Addr, legacy bool, out *[]Decision) error {
-	rec := c.principal.rec
-	for range 2 { // an entry may die between being handed out and being used
-		p := s.uses.entry(&rec.Token)
-		if p == nil {
-			break
-		}
-		if counts, ok := p.addWithin(q, &rec.Token.Usage, now, from, legacy); ok {
-			return s.quotasDecided(ctx, out, q.decisions(&counts, now))
-		}
+// holdEntry returns the recorder's entry of a token, which stays until it is released
+// and knows of all uses that this node has written before.
+func (s *Service) holdEntry(ctx context.Context, c *compiled, now time.Time) (*pendingUse, error) {
+	p, known := s.uses.hold(c)
+	if p == nil {
+		return nil, outage("usage recorder", errors.New("it is full, and no quota can be kept without it: raise Options.MaxPendingUses"))
 	}
-	return errNotCounted
+	if known {
+		return p, nil
+	}
+	// The entry is new. The record may have been read before another entry, which is
+	// gone, was written.
+	stored, err := s.fresh(ctx, c.principal.Token)
+	if err != nil {
+		p.release()
+		if errors.Is(err, ErrNotFound) {
+			return nil, ErrUnknownToken // deleted a moment ago
+		}
+		return nil, err
+	}
+	p.learn(&stored.Token.Usage, now)
+	return p, nil
 }
 
-// quotasDecided tells of decisions, and makes an error of those that refuse.
-func (s *Service) quotasDecided(ctx context.Context, out *[]Decision, decisions []Decision) error {
+// quotasDecided tells what was decided by counts from before the use, and makes an
+// error of what refuses.
+func (s *Service) quotasDecided(ctx context.Context, out *[]Decision, q *Quotas, counts *periodCounts, now time.Time) error {
+	if out == nil && s.opts.Observer.Limited == nil && !q.reached(counts) {
+		return nil // nobody wants to know
+	}
 	var all refusals
-	for _, d := range decisions {
+	for _, d := range q.decisions(counts, now) {
 		s.decided(ctx, out, d)
 		all.add(refusalOf(d, 1))
 	}
 	return all.err()
 }
-
-// errNotCounted refuses: a use that cannot be counted would be outside of any quota.
-var errNotCounted = outage("usage recorder", errors.New("it is full, and no quota can be kept without it: raise Options.MaxPendingUses"))
 
 // peekQuotas says whether the quotas would let a request pass. There is no error and
 // false where the token has none.
@@ -113,8 +140,8 @@ func (s *Service) peekQuotas(ctx context.Context, principal *Principal, rules *k
 	s.addUnwritten(&t)
 	var counts periodCounts
 	for p := range periods {
-		from := p.start(now)
-		counts[p] = PeriodUses{from, p.of(&t.Usage).since(from)}
+		u := p.of(&t.Usage).ofNow(p, now)
+		counts[p].from, counts[p].until, counts[p].uses = u.From.UnixMicro(), p.end(u.From).UnixMicro(), u.Uses
 	}
 	var all refusals
 	for _, d := range q.decisions(&counts, now) {
@@ -126,7 +153,7 @@ func (s *Service) peekQuotas(ctx context.Context, principal *Principal, rules *k
 // reached reports whether one of the quotas is used up.
 func (q *Quotas) reached(counts *periodCounts) bool {
 	for p := range periods {
-		if quota := p.quota(q); quota > 0 && counts[p].Uses >= int64(quota) {
+		if quota := p.quota(q); quota > 0 && counts[p].uses >= int64(quota) {
 			return true
 		}
 	}
@@ -146,10 +173,9 @@ func (q *Quotas) decisions(counts *periodCounts, now time.Time) []Decision {
 		if quota == 0 {
 			continue
 		}
-		from := counts[p].From
-		end := p.end(from)
-		left := int64(quota) - counts[p].Uses
-		d := Decision{Limit: p.name(), Quota: quota, Window: end.Sub(from), Allowed: left > 0, Reset: end.Sub(now)}
+		from, until := time.UnixMicro(counts[p].from), time.UnixMicro(counts[p].until)
+		left := int64(quota) - counts[p].uses
+		d := Decision{Limit: p.name(), Quota: quota, Window: until.Sub(from), Allowed: left > 0, Reset: until.Sub(now)}
 		if !d.Allowed {
 			d.RetryAfter = d.Reset
 		}

@@ -131,7 +131,7 @@ func (s *Service) addUnwritten(t *Token) {
 			t.Usage.Legacy = u.Legacy
 		}
 		for p := range periods {
-			*p.of(&t.Usage) = p.of(&t.Usage).Add(*p.ofUse(&u), u.LastUsed)
+			*p.of(&t.Usage) = p.of(&t.Usage).Add(*p.ofUse(&u), u.CountedAt)
 		}
 	}
 }
@@ -139,7 +139,7 @@ func (s *Service) addUnwritten(t *Token) {
 // clearEnded leaves out of a view the uses of periods that are over.
 func (u *Usage) clearEnded(now time.Time) {
 	for p := range periods {
-		if of := p.of(u); !of.From.Equal(p.start(now)) {
+		if of := p.of(u); of.ofNow(p, now).Uses == 0 {
 			*of = PeriodUses{}
 		}
 	}

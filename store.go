@@ -63,7 +63,7 @@ type Store interface {
 
 	// Touch adds uses. Counts add up; the last use and what belongs to it
 	// (address, networks) move only forwards. Those of a day, a week and a month are
-	// added as [PeriodUses.Add] does. The version stays, nothing else is
+	// added as [PeriodUses.Add] does, at CountedAt. The version stays, nothing else is
 	// changed, an unknown ID is passed over in silence: Touch never creates and
 	// never revives. It may be applied in parts; an error means that some were
 	// not.
@@ -235,8 +235,10 @@ type Use struct {
 	Legacy   time.Time      // the latest through an older ID and secret; zero = none
 
 	// How many of them fall into which day, week and month; zero = into none that
-	// still counts.
+	// still counts. CountedAt is the latest of these by the clock as it was set last,
+	// while LastUsed may be of a clock that ran ahead.
 	Day, Week, Month PeriodUses
+	CountedAt        time.Time
 }
 
 // DuplicateError says which uniqueness a Create or Swap would have broken. It

@@ -33,11 +33,13 @@ type pendingUse struct {
 	dead     bool
 	count    int64
 	writing  int   // writes under way that may bring their uses back
+	held     int   // requests that decide by it
 	last     int64 // Unix microseconds, 0 = never
 	legacy   int64
 	address  netip.Addr
 	networks []netip.Prefix
 	periods  pendingPeriods
+	known    bool // the store was asked what was counted before the entry was made
 }
 
 func newRecorder(limit int) *recorder {
@@ -68,6 +70,41 @@ func (r *recorder) entry(t *Token) *pendingUse {
 	p := &pendingUse{address: t.Usage.Address, networks: slices.Clone(t.Usage.Networks), periods: noPeriods}
 	s.entries[t.ID] = p
 	return p
+}
+
+// hold returns the token's entry, which lives until it is released; nil when the
+// recorder is full. known is false for one for which the store must be asked.
+func (r *recorder) hold(c *compiled) (p *pendingUse, known bool) {
+	for p = c.use.Load(); ; { // it may die before it is held
+		if p != nil {
+			p.mu.Lock()
+			if !p.dead {
+				p.held++
+				known = p.known
+				p.mu.Unlock()
+				return p, known
+			}
+			p.mu.Unlock()
+		}
+		if p = r.entry(&c.principal.rec.Token); p == nil {
+			return nil, false
+		}
+		c.use.Store(p)
+	}
+}
+
+func (p *pendingUse) release() {
+	p.mu.Lock()
+	p.held--
+	p.mu.Unlock()
+}
+
+// learn tells an entry that is held what the store has counted.
+func (p *pendingUse) learn(u *Usage, now time.Time) {
+	p.mu.Lock()
+	p.countsNow(u, now)
+	p.known = true
+	p.mu.Unlock()
 }
 
 // pending returns how many tokens have uses that are not written.
@@ -122,23 +159,20 @@ func (p *pendingUse) add(now time.Time, from netip.Addr, legacy bool) bool {
 	return true
 }
 
-// addWithin is add if no quota is reached. It returns the counts of before; u is the
-// usage that is stored, as far as it was read.
-func (p *pendingUse) addWithin(q *Quotas, u *Usage, now time.Time, from netip.Addr, legacy bool) (counts periodCounts, ok bool) {
+// addWithin counts one use in an entry that is held, if no quota is reached, and
+// returns the counts of before.
+func (p *pendingUse) addWithin(q *Quotas, now time.Time, from netip.Addr, legacy bool) periodCounts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.dead {
-		return counts, false
-	}
-	counts = p.countsNow(u, now)
+	counts := p.countsNow(&Usage{}, now)
 	if !q.reached(&counts) {
 		p.addOne(now, from, legacy)
 	}
-	return counts, true
+	return counts
 }
 
 // counts returns how many uses there were in the periods that hold now, as far as
-// this node knows.
+// this node and u, the usage that was read, tell.
 func (p *pendingUse) counts(u *Usage, now time.Time) periodCounts {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -147,8 +181,9 @@ func (p *pendingUse) counts(u *Usage, now time.Time) periodCounts {
 
 // countsNow is counts. The caller holds p.mu.
 func (p *pendingUse) countsNow(u *Usage, now time.Time) periodCounts {
-	p.periods.moveTo(now.UnixMicro(), p.count)
-	p.periods.learn(u)
+	micro := now.UnixMicro()
+	p.periods.moveTo(micro, p.count)
+	p.periods.learn(u, micro, p.count)
 	return p.periods.counts(p.count)
 }
 
@@ -156,6 +191,7 @@ func (p *pendingUse) countsNow(u *Usage, now time.Time) periodCounts {
 func (p *pendingUse) addOne(now time.Time, from netip.Addr, legacy bool) {
 	micro := now.UnixMicro()
 	p.periods.moveTo(micro, p.count)
+	p.periods.last = micro
 	p.count++
 	p.last = max(p.last, micro)
 	if legacy {
@@ -259,7 +295,7 @@ func (s *Service) Flush(ctx context.Context) error {
 		shard.mu.Lock()
 		for id, p := range shard.entries {
 			p.mu.Lock()
-			if p.count == 0 && p.writing == 0 { // not used since the last flush
+			if p.count == 0 && p.writing == 0 && p.held == 0 { // not used since the last flush
 				p.dead = true
 				delete(shard.entries, id)
 				s.uses.count.Add(-1)

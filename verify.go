@@ -152,27 +152,17 @@ func (s *Service) verify(ctx context.Context, req *VerifyRequest, found *identif
 			return err
 		}
 	}
-	var quotas Quotas
 	if c.quotas {
-		var err error
-		if quotas, err = s.quotasOf(ctx, p, c.rules); err != nil {
+		if err := s.countWithinQuotas(ctx, c, req, p, now); err != nil {
 			return err
 		}
-	}
-	if quotas != (Quotas{}) {
-		if err := s.withinQuotas(ctx, &quotas, p.rec, now, req.Decisions); err != nil {
-			return err
+	} else {
+		if len(req.Limits) > 0 {
+			if err := s.limit(ctx, p, limiting{req.Limits, req.Cost, req.Decisions}, now); err != nil {
+				return err
+			}
 		}
-	}
-	if len(req.Limits) > 0 {
-		if err := s.limit(ctx, p, limiting{req.Limits, req.Cost, req.Decisions}, now); err != nil {
-			return err
-		}
-	}
-	if quotas == (Quotas{}) {
 		s.record(c, p.rec, now, req.Address, p.Scheme == SchemeLegacy)
-	} else if err := s.recordWithin(ctx, &quotas, c, now, req.Address, p.Scheme == SchemeLegacy, req.Decisions); err != nil {
-		return err
 	}
 	if !c.touchAt.IsZero() && !now.Before(c.touchAt) {
 		s.touchNow(ctx, p.rec, now)

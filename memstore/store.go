@@ -230,7 +230,7 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 		r.uses += use.Count
 		r.legacy = max(r.legacy, stamp(use.Legacy))
 		for i, more := range []apitoken.PeriodUses{use.Day, use.Week, use.Month} {
-			r.periods[i].write(r.periods[i].read().Add(more, use.LastUsed))
+			r.periods[i].write(r.periods[i].read().Add(more, use.CountedAt))
 		}
 		if last := stamp(use.LastUsed); last > r.last {
 			r.last = last

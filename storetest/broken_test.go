@@ -64,7 +64,10 @@ var brokenStores = []struct {
 		}}
 	}},
 	{"Touch lets an earlier week take over", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
-		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.LastUsed = u.LastUsed.AddDate(0, -1, 0) }}
+		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.CountedAt = u.CountedAt.AddDate(0, -1, 0) }}
+	}},
+	{"Touch goes by the last use", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
+		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.CountedAt = u.LastUsed }}
 	}},
 	{"Touch believes a clock that ran ahead", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
 		return touchesPeriods{s, func(stored apitoken.Usage, u *apitoken.Use) {

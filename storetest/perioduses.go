@@ -25,10 +25,11 @@ func testPeriodUses(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 
 	type counters struct{ Day, Week, Month apitoken.PeriodUses }
 	type use struct {
-		last time.Time
+		at time.Time
 		counters
 	}
 	var count int64
+	ahead := on(12, 31, 0) // LastUsed moves only forwards, and says nothing of the periods
 	for _, c := range []struct {
 		name string
 		uses []use
@@ -63,7 +64,7 @@ func testPeriodUses(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		t.Run(c.name, func(t *testing.T) {
 			var uses []apitoken.Use
 			for _, u := range c.uses {
-				uses = append(uses, apitoken.Use{ID: rec.Token.ID, Count: 1, LastUsed: u.last, Day: u.Day, Week: u.Week, Month: u.Month})
+				uses = append(uses, apitoken.Use{ID: rec.Token.ID, Count: 1, LastUsed: ahead, Day: u.Day, Week: u.Week, Month: u.Month, CountedAt: u.at})
 				count++
 			}
 			touchAdds.ok(t, s.Touch(ctx, uses), "Touch")

@@ -42,7 +42,7 @@ var (
 FROM (SELECT value ->> '$.i' AS i, value ->> '$.n' AS n, value ->> '$.l' AS l,
 	value ->> '$.a' AS a, value ->> '$.w' AS w, value ->> '$.g' AS g,
 	value ->> '$.df' AS df, value ->> '$.dn' AS dn, value ->> '$.wf' AS wf, value ->> '$.wn' AS wn,
-	value ->> '$.mf' AS mf, value ->> '$.mn' AS mn FROM json_each(?)) AS u
+	value ->> '$.mf' AS mf, value ->> '$.mn' AS mn, value ->> '$.c' AS c FROM json_each(?)) AS u
 WHERE {tokens}.id = u.i`,
 		claim: `WITH c AS (` + claimable("", "") + `)
 UPDATE {outbox} SET holder = ?, available_at = ?, attempts = attempts + 1
@@ -58,7 +58,7 @@ WHERE id IN (SELECT id FROM c) AND +aside = 0 AND +available_at <= ?`, // + : no
 		Name: "postgresql", dollars: true, quoter: `"`, divide: "/", contains: "strpos(metadata, ?) > 0", touchBatch: 500,
 		touch: `WITH u AS (SELECT * FROM json_to_recordset(CAST(CAST(? AS text) AS json))
 	AS x(i text, n bigint, l bigint, a text, w text, g bigint,
-	df bigint, dn bigint, wf bigint, wn bigint, mf bigint, mn bigint)),
+	df bigint, dn bigint, wf bigint, wn bigint, mf bigint, mn bigint, c bigint)),
 locked AS (SELECT t.id FROM {tokens} t JOIN u ON u.i = t.id ORDER BY t.id FOR NO KEY UPDATE OF t)
 UPDATE {tokens} t SET
 	uses = t.uses + u.n,
@@ -89,7 +89,7 @@ WHERE id = ANY(ARRAY(SELECT id FROM {replays} WHERE until_at <= ? ORDER BY until
 	a VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin PATH '$.a',
 	w TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin PATH '$.w', g BIGINT PATH '$.g',
 	df BIGINT PATH '$.df', dn BIGINT PATH '$.dn', wf BIGINT PATH '$.wf', wn BIGINT PATH '$.wn',
-	mf BIGINT PATH '$.mf', mn BIGINT PATH '$.mn')) u
+	mf BIGINT PATH '$.mf', mn BIGINT PATH '$.mn', c BIGINT PATH '$.c')) u
 STRAIGHT_JOIN {tokens} t FORCE INDEX (PRIMARY) ON t.id = u.i SET
 	t.uses = t.uses + u.n,
 	t.last_address = CASE WHEN u.l > t.last_used THEN u.a ELSE t.last_address END,
@@ -113,8 +113,8 @@ SET o.holder = ?, o.available_at = ?, o.attempts = o.attempts + 1 WHERE o.aside 
 // the columns are compared by is assigned last.
 func periodUses(set, get string) string {
 	const each = `	{set}{of}_uses = CASE WHEN u.{o}f = 0 THEN {get}{of}_uses WHEN u.{o}f = {get}{of}_from THEN {get}{of}_uses + u.{o}n
-		WHEN u.{o}f > {get}{of}_from OR {get}{of}_from > u.l + 86400000000 THEN u.{o}n ELSE {get}{of}_uses END,
-	{set}{of}_from = CASE WHEN u.{o}f <> 0 AND (u.{o}f > {get}{of}_from OR {get}{of}_from > u.l + 86400000000)
+		WHEN u.{o}f > {get}{of}_from OR {get}{of}_from > u.c + 86400000000 THEN u.{o}n ELSE {get}{of}_uses END,
+	{set}{of}_from = CASE WHEN u.{o}f <> 0 AND (u.{o}f > {get}{of}_from OR {get}{of}_from > u.c + 86400000000)
 		THEN u.{o}f ELSE {get}{of}_from END`
 	var all []string
 	for _, of := range []string{"day", "week", "month"} {

@@ -25,6 +25,7 @@ type use struct {
 	WeekUses  int64 `json:"wn"`
 	MonthFrom int64 `json:"mf"`
 	MonthUses int64 `json:"mn"`
+	CountedAt int64 `json:"c"`
 }
 
 func newUse(u *apitoken.Use) use {
@@ -34,6 +35,7 @@ func newUse(u *apitoken.Use) use {
 		DayFrom: micros(u.Day.From), DayUses: u.Day.Uses,
 		WeekFrom: micros(u.Week.From), WeekUses: u.Week.Uses,
 		MonthFrom: micros(u.Month.From), MonthUses: u.Month.Uses,
+		CountedAt: micros(u.CountedAt),
 	}
 }
 
@@ -79,9 +81,12 @@ func merged(uses []apitoken.Use) []use {
 
 // sum is what two uses of a token come to, one after the other.
 func sum(old, next apitoken.Use) apitoken.Use {
-	next.Day = old.Day.Add(next.Day, next.LastUsed)
-	next.Week = old.Week.Add(next.Week, next.LastUsed)
-	next.Month = old.Month.Add(next.Month, next.LastUsed)
+	next.Day = old.Day.Add(next.Day, next.CountedAt)
+	next.Week = old.Week.Add(next.Week, next.CountedAt)
+	next.Month = old.Month.Add(next.Month, next.CountedAt)
+	if next.CountedAt.IsZero() {
+		next.CountedAt = old.CountedAt
+	}
 	next.Count += old.Count
 	if old.Legacy.After(next.Legacy) {
 		next.Legacy = old.Legacy

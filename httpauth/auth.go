@@ -50,8 +50,9 @@ type Options struct {
 	// too, which older clients know: of the limit that is the nearest to its end, the
 	// instant in Unix seconds at which it is whole again. Defaults to off.
 	XRateLimit bool
-	// QuietLimits sends the fields of rate limits only with a 429. Defaults to off:
-	// every answer of a limited route has them, so that clients need not run into it.
+	// QuietLimits sends the fields of rate limits and quotas only with a 429. Defaults
+	// to off: every answer to a request that counts has them, so that clients need not
+	// run into it.
 	QuietLimits bool
 
 	// OnVerified is called once for each verified request, before its handler,
@@ -151,7 +152,8 @@ func (a *Auth) RequirePermission(names ...string) func(http.Handler) http.Handle
 
 // Limit lets requests through that are verified and within all the named rate limits
 // (S1.19). A request is counted each time it passes such a layer. Answers get the
-// header fields RateLimit and RateLimit-Policy.
+// header fields RateLimit and RateLimit-Policy; so do all answers, whatever the route,
+// to requests with a token that has [apitoken.Quotas].
 func (a *Auth) Limit(names ...string) func(http.Handler) http.Handler {
 	return a.LimitCost(1, names...)
 }
@@ -268,10 +270,7 @@ func (l *layer) admit(ctx context.Context, h http.Header, p *apitoken.Principal)
 // once. It returns the request to hand on: r, or a copy whose body was read.
 func (l *layer) verify(w http.ResponseWriter, r *http.Request, v *verified) (*http.Request, error) {
 	a := l.auth
-	req := apitoken.VerifyRequest{Use: l.use, Kinds: l.kinds, Limits: l.limits, Cost: l.cost, Need: l.need}
-	if len(l.limits) > 0 {
-		req.Decisions = &v.decisions
-	}
+	req := apitoken.VerifyRequest{Use: l.use, Kinds: l.kinds, Limits: l.limits, Cost: l.cost, Need: l.need, Decisions: &v.decisions}
 	var unfit error
 	if len(a.opts.Proofs) == 0 {
 		unfit = a.readCredential(r.Header, &req)

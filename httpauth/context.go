@@ -34,7 +34,7 @@ type verified struct {
 	context.Context
 	auth      *Auth // nil = NewContext
 	principal apitoken.Principal
-	decisions []apitoken.Decision // of the limits of the layer that verified
+	decisions []apitoken.Decision // of the limits of the layer that verified, and of quotas
 }
 
 func (v *verified) Value(key any) any {

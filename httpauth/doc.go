@@ -30,17 +30,17 @@
 //	403  a permission, the origin, the client's address, the kind of the token
 //	404, 409, 422  from managing calls, through WriteError
 //	405, 413  another method than POST at a tunnel; a signed body that is too long
-//	429  a rate limit, or too many failed attempts, with Retry-After
+//	429  a rate limit, a quota, or too many failed attempts, with Retry-After
 //	503  a part that must answer did not, with Retry-After
 //	500  any other error; nothing of it is shown
 //
 // Bodies are problem details (RFC 9457, application/problem+json). Their type is
-// about:blank, except for rate limits, which have the type and the header fields
+// about:blank, except for rate limits and quotas, which have the type and the header fields
 // of draft-ietf-httpapi-ratelimit-headers-11. They have these members besides:
 // 'reason', a word of [apitoken.ReasonOf], the same for every 401 unless
 // [Options].TellHolder is set, and 'internal' for a 500; 'missing' and 'groups' for
 // a permission; 'kinds' for a kind; 'errors', a list of field and problem, for
-// invalid requests; 'violated-policies' for a rate limit. Nothing that is refused
+// invalid requests; 'violated-policies' for a limit or quota. Nothing that is refused
 // may be cached.
 //
 // # Signed requests

@@ -178,3 +178,42 @@ func TestLimitPanics(t *testing.T) {
 	require.Panics(t, func() { auth.Limit("a", "") })
 	require.Panics(t, func() { auth.LimitCost(0, "a") })
 }
+
+// A token with quotas gets their fields on every route, beside those of the route's
+// limits, and a request that passes two layers counts once.
+func TestQuotaFields(t *testing.T) {
+	t.Parallel()
+	env := apitokentest.New(t, apitoken.Options{
+		Kinds:  map[apitoken.Kind]apitoken.Policy{"free": {Quotas: apitoken.Quotas{Day: 3, Month: 4}}},
+		Limits: map[string]apitoken.Limit{"devices": {Quota: 10, Window: 10 * time.Minute}},
+	})
+	issued := env.Issue(apitoken.IssueRequest{Name: "one"})
+	auth := httpauth.New(env.Service, httpauth.Options{Clock: env.Clock, XRateLimit: true})
+	ask := func(h http.Handler) *httptest.ResponseRecorder {
+		return answer(h, request("Authorization", "Bearer "+issued.Secret.Reveal()))
+	}
+	w := ask(auth.Middleware(fine))
+	require.Equal(t, http.StatusNoContent, w.Code)
+	require.Equal(t, []string{`"uses-per-day";q=3;w=86400`, `"uses-per-month";q=4;w=2678400`}, w.Header()["Ratelimit-Policy"])
+	require.Equal(t, []string{`"uses-per-day";r=2;t=43200`, `"uses-per-month";r=3;t=2635200`}, w.Header()["Ratelimit"])
+	require.Equal(t, strconv.FormatInt(env.Clock.Now().Add(12*time.Hour).Unix(), 10), w.Header().Get("X-RateLimit-Reset"))
+
+	w = ask(auth.Middleware(auth.Limit("devices")(auth.Middleware(fine))))
+	require.Equal(t, []string{`"uses-per-day";r=1;t=43200`, `"uses-per-month";r=2;t=2635200`, `"devices";r=9;t=60`}, w.Header()["Ratelimit"])
+	ask(auth.Limit("devices")(fine))
+	w = ask(auth.Limit("devices")(fine))
+	require.Equal(t, http.StatusTooManyRequests, w.Code)
+	require.Equal(t, "43200", w.Header().Get("Retry-After"), "at midnight")
+	require.Equal(t, []string{`"uses-per-day";r=0;t=43200`, `"uses-per-month";r=1;t=2635200`}, w.Header()["Ratelimit"])
+	require.JSONEq(t, `{
+		"type": "https://iana.org/assignments/http-problem-types#quota-exceeded",
+		"title": "Request cannot be satisfied as assigned quota has been exceeded",
+		"status": 429, "reason": "rate_limited",
+		"detail": "the quota of 3 uses in a day is used up: retry in 12h0m0s",
+		"violated-policies": ["uses-per-day"]
+	}`, w.Body.String())
+	env.Clock.Advance(12 * time.Hour)
+	require.Equal(t, http.StatusNoContent, ask(auth.Middleware(fine)).Code)
+	w = ask(auth.Middleware(fine))
+	require.Contains(t, w.Body.String(), `"violated-policies":["uses-per-month"]`)
+}

@@ -66,6 +66,13 @@ var brokenStores = []struct {
 	{"Touch lets an earlier week take over", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
 		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.CountedAt = u.CountedAt.AddDate(0, -1, 0) }}
 	}},
+	{"Touch takes a day for its own, in a race", "race", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
+		return touchesPeriods{s, func(stored apitoken.Usage, u *apitoken.Use) {
+			if !stored.Day.From.IsZero() {
+				u.Day.From = stored.Day.From
+			}
+		}}
+	}},
 	{"Touch goes by the last use", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
 		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.CountedAt = u.LastUsed }}
 	}},

@@ -239,10 +239,12 @@ func sweeperAndTouch(t *testing.T, s apitoken.Store) {
 func touches(t *testing.T, s apitoken.Store) {
 	rec := raced(t, s)
 	var nodes []func()
+	days := [2]time.Time{epoch.Truncate(24 * time.Hour), epoch.Truncate(24 * time.Hour).AddDate(0, 0, 1)}
 	for node := range 4 {
 		nodes = append(nodes, func() {
 			for i := range repetitions {
 				u := apitoken.Use{ID: rec.Token.ID, Count: 2, LastUsed: epoch.Add(time.Duration((i*7+node)%repetitions) * time.Second)}
+				u.Day, u.CountedAt = apitoken.PeriodUses{From: days[i%2], Uses: 2}, days[i%2]
 				if err := s.Touch(t.Context(), []apitoken.Use{u}); err != nil {
 					touchAdds.fail(t, "Touch: %v", err)
 				}
@@ -253,6 +255,7 @@ func touches(t *testing.T, s apitoken.Store) {
 	got := stored(t, s, rec.Token.ID).Token.Usage
 	touchAdds.same(t, got.Uses, int64(2*4*repetitions), "the uses that four nodes wrote at once")
 	touchAdds.same(t, got.LastUsed, epoch.Add((repetitions-1)*time.Second), "the last of them")
+	touchPeriods.same(t, got.Day, apitoken.PeriodUses{From: days[1], Uses: 2 * 4 * repetitions / 2}, "those of the later day")
 }
 
 // replacements: of two replacements of one token, or of a replacement and another

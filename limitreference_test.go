@@ -45,7 +45,7 @@ func (b *exactBucket) show(limit apitoken.Limit, now time.Time) {
 // wait is how long until cost is there, in nanoseconds.
 func (b *exactBucket) wait(cost int) float64 {
 	missing := new(big.Rat).Sub(whole(cost), b.have)
-	f, _ := new(big.Rat).Quo(new(big.Rat).Mul(missing, whole(int(b.limit.Window))), whole(b.limit.Quota)).Float64()
+	f, _ := new(big.Rat).Quo(new(big.Rat).Mul(missing, big.NewRat(int64(b.limit.Window), 1)), whole(b.limit.Quota)).Float64()
 	return f
 }
 

@@ -101,10 +101,57 @@ func Arm(rec *Record, now time.Time) time.Time {
 func (l *MemoryLimiter) Buckets() int {
 	n := 0
 	for i := range l.shards {
-		n += len(l.shards[i].buckets)
+		n += l.shards[i].buckets.used
 	}
 	return n
 }
+
+// Notes counts what a limiter has in its heaps, and Slots for how many buckets its
+// tables have room.
+func (l *MemoryLimiter) Notes() int {
+	n := 0
+	for i := range l.shards {
+		n += len(l.shards[i].byFull)
+	}
+	return n
+}
+
+func (l *MemoryLimiter) Slots() int {
+	n := 0
+	for i := range l.shards {
+		n += len(l.shards[i].buckets.slots)
+	}
+	return n
+}
+
+// BucketTable is the table of one shard of a limiter, with what a bucket has in it for
+// a value.
+type BucketTable struct{ t bucketTable }
+
+func NewBucketTable() *BucketTable { return &BucketTable{newBucketTable()} }
+
+func (b *BucketTable) Find(id uint64) (have float64, ok bool) {
+	found := b.t.find(bucketID(id))
+	return found.have, found.shape != nil
+}
+
+func (b *BucketTable) Add(id uint64, have float64) {
+	b.t.add(bucket{id: bucketID(id), have: have, shape: new(shape)})
+}
+
+func (b *BucketTable) Set(id uint64, have float64) { b.t.find(bucketID(id)).have = have }
+func (b *BucketTable) Remove(id uint64)            { b.t.remove(bucketID(id)) }
+func (b *BucketTable) Len() int                    { return b.t.used }
+func (b *BucketTable) Slots() int                  { return len(b.t.slots) }
+
+// DueHeap is the heap of one.
+type DueHeap struct{ h dueHeap }
+
+func (d *DueHeap) Push(full int64)    { d.h.push(due{full: full}) }
+func (d *DueHeap) Pop()               { d.h.pop() }
+func (d *DueHeap) Replace(full int64) { d.h.replace(due{full: full}) }
+func (d *DueHeap) Top() int64         { return d.h[0].full }
+func (d *DueHeap) Len() int           { return len(d.h) }
 
 // RecordUse counts a use as Verify does.
 func (s *Service) RecordUse(rec *Record, now time.Time, from netip.Addr) {

@@ -1,53 +1,39 @@
 package apitoken
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"hash/maphash"
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // MemoryLimiter is a [Limiter] and [BatchLimiter] for one process: a bounded number
 // of buckets. Make it with [NewMemoryLimiter].
 type MemoryLimiter struct {
-	seed   maphash.Seed
 	shards [limiterShards]limiterShard
-	max    int // buckets in each shard
+	seed   maphash.Seed
+	max    int                       // buckets in each shard
+	began  atomic.Pointer[time.Time] // the first instant seen; others are counted from it
 }
 
 const limiterShards = 64
 
 type limiterShard struct {
 	mu      sync.Mutex
-	began   time.Time // the first instant seen; others are counted from it
-	now     int64     // the latest one, in nanoseconds
-	offset  int64     // what a clock that was set back is behind
-	buckets map[bucketID]*bucket
-	byFull  bucketHeap
+	now     int64 // the latest instant seen, in nanoseconds
+	offset  int64 // what a clock that was set back is behind
+	buckets bucketTable
+	byFull  dueHeap
 	shape   *shape   // the last one that was made
 	_       [64]byte // shards do not share a cache line
 }
 
-// bucket is the GCRA in its form as a bucket of requests (ITU-T I.371 calls it the
-// continuous-state leaky bucket): what is there, and as of when. The other form, one
-// theoretical arrival time, would give more or less than was left when a limit is
-// edited.
-type bucket struct {
-	id    bucketID
-	have  float64 // requests, at the instant at
-	at    int64
-	shape *shape
-	full  int64 // it is not full before this instant; uses leave it behind
-	index int32 // in byFull
-	new   bool  // made by the call under way
-}
-
-// shape is what a limit makes of a bucket. Buckets of one limit share it, so that a
-// bucket fits into one line of the processor's cache.
+// shape is what a limit makes of a bucket. Buckets of one limit share it, which keeps
+// them small.
 type shape struct {
 	quota, burst int // these three as in the Limit
 	window       time.Duration
@@ -79,7 +65,7 @@ const precision = 1e-15
 func NewMemoryLimiter(buckets int) *MemoryLimiter {
 	l := &MemoryLimiter{seed: maphash.MakeSeed(), max: max(1, buckets/limiterShards)}
 	for i := range l.shards {
-		l.shards[i].buckets = make(map[bucketID]*bucket)
+		l.shards[i].buckets = newBucketTable()
 	}
 	return l
 }
@@ -96,14 +82,15 @@ func (l *MemoryLimiter) Allow(_ context.Context, req LimitRequest, now time.Time
 		return blocked(&req), nil
 	}
 	id := l.id(&req.Key)
+	at := l.since(now)
 	shard := &l.shards[id%limiterShards]
 	shard.mu.Lock()
-	b := shard.bucket(l.max, id, &req.Limit, shard.advance(now))
+	shard.advance(at)
+	b, _ := shard.bucket(l.max, id, &req.Limit)
 	if b == nil {
 		shard.mu.Unlock()
 		return Decision{}, errAllInUse
 	}
-	b.new = false
 	b.decide(&req, &d)
 	if d.Allowed {
 		b.have -= float64(req.Cost)
@@ -125,26 +112,26 @@ func (l *MemoryLimiter) AllowAll(_ context.Context, reqs []LimitRequest, now tim
 		ids[i] = l.id(&reqs[i].Key)
 		locks[i] = uint64(ids[i]) % limiterShards
 	}
+	at := l.since(now)
 	slices.Sort(locks)
 	for _, i := range slices.Compact(locks) {
 		shard := &l.shards[i]
 		shard.mu.Lock()
 		defer shard.mu.Unlock()
-		shard.advance(now)
+		shard.advance(at)
 	}
 	out := make([]Decision, len(reqs))
-	buckets := make([]*bucket, 0, len(reqs))
+	added := make([]bool, len(reqs))
 	var failed error
 	refused := false
 	for i := range reqs {
 		if reqs[i].Limit.Quota == 0 {
 			out[i], refused = blocked(&reqs[i]), true
-			buckets = append(buckets, nil)
 			continue
 		}
 		shard := &l.shards[ids[i]%limiterShards]
-		b := shard.bucket(l.max, ids[i], &reqs[i].Limit, shard.now)
-		if b == nil {
+		var b *bucket
+		if b, added[i] = shard.bucket(l.max, ids[i], &reqs[i].Limit); b == nil {
 			failed = errAllInUse
 			break
 		}
@@ -153,23 +140,18 @@ func (l *MemoryLimiter) AllowAll(_ context.Context, reqs []LimitRequest, now tim
 		if out[i].Allowed {
 			b.have -= float64(reqs[i].Cost) // at once: the next one may be of the same bucket
 		}
-		buckets = append(buckets, b)
 	}
 	if refused || failed != nil {
-		for i, b := range buckets {
-			if out[i].Allowed {
-				b.have += float64(reqs[i].Cost)
+		for i, id := range ids {
+			b := l.shards[id%limiterShards].buckets.find(id)
+			if out[i].Allowed && b.shape != nil { // nil: it was full, and made room for another one
+				b.have = min(b.have+float64(reqs[i].Cost), b.shape.size)
 			}
 		}
-		for i, b := range buckets {
-			if b != nil && b.new {
-				l.shards[ids[i]%limiterShards].drop(b)
+		for i, id := range ids {
+			if added[i] {
+				l.shards[id%limiterShards].buckets.remove(id)
 			}
-		}
-	}
-	for _, b := range buckets {
-		if b != nil {
-			b.new = false
 		}
 	}
 	if failed != nil {
@@ -195,26 +177,24 @@ func (l *MemoryLimiter) id(key *LimitKey) bucketID {
 
 // bucket returns a bucket, brought up to now: refilled, and then of the limit. An
 // edited limit acts at once and gives no more than was left. nil = there is no room.
-func (s *limiterShard) bucket(most int, id bucketID, limit *Limit, now int64) *bucket {
-	b, ok := s.buckets[id]
-	if !ok {
-		if len(s.buckets) >= most && !s.dropFull() {
-			return nil
+func (s *limiterShard) bucket(most int, id bucketID, limit *Limit) (b *bucket, added bool) {
+	b = s.buckets.find(id)
+	if b.shape == nil {
+		if s.buckets.used >= most && !s.dropFull() {
+			return nil, false
 		}
-		b = &bucket{id: id, at: now, full: now, shape: s.shapeOf(limit), new: true}
-		b.have = b.shape.size
-		s.buckets[id] = b
-		heap.Push(&s.byFull, b)
-		return b
+		shape := s.shapeOf(limit)
+		b = s.buckets.add(bucket{id, shape.size, s.now, shape})
+		s.note(id)
+		return b, true
 	}
-	b.refill(now)
+	b.refill(s.now)
 	if !b.shape.is(limit) {
 		b.shape = s.shapeOf(limit)
 		b.have = min(b.have, b.shape.size)
-		b.full = now
-		heap.Fix(&s.byFull, int(b.index))
+		s.note(id)
 	}
-	return b
+	return b, false
 }
 
 func (s *limiterShard) shapeOf(l *Limit) *shape {
@@ -222,6 +202,23 @@ func (s *limiterShard) shapeOf(l *Limit) *shape {
 		s.shape = &shape{l.Quota, l.Burst, l.Window, float64(l.Quota) / float64(l.Window), float64(l.Size())}
 	}
 	return s.shape
+}
+
+// note notes that a bucket may be full by now. What was noted of it before stays, and
+// so does what was noted of buckets that are gone: to find that, buckets would have to
+// know their places in the heap, and be larger. When there is too much, the heap is made
+// anew.
+func (s *limiterShard) note(id bucketID) {
+	s.byFull.push(due{s.now, id})
+	if len(s.byFull) <= len(s.buckets.slots) {
+		return
+	}
+	s.byFull = s.byFull[:0]
+	for i := range s.buckets.slots {
+		if b := &s.buckets.slots[i]; b.shape != nil {
+			s.byFull = append(s.byFull, due{s.now, b.id}) // all the same: that is a heap
+		}
+	}
 }
 
 func (b *bucket) refill(now int64) {
@@ -258,69 +255,47 @@ func (b *bucket) timeFor(requests float64) time.Duration {
 	return time.Duration(min(math.Ceil(requests/b.shape.rate), float64(century)))
 }
 
-// advance returns the instant to decide by: the latest seen, so that requests
+// since counts an instant from the first one.
+func (l *MemoryLimiter) since(now time.Time) int64 {
+	began := l.began.Load()
+	if began == nil {
+		first := now
+		l.began.CompareAndSwap(nil, &first)
+		began = l.began.Load()
+	}
+	return int64(now.Sub(*began))
+}
+
+// advance sets the instant to decide by: the latest seen, so that requests
 // out of order refill nothing twice. After a clock was set back, time goes on from
 // there.
-func (s *limiterShard) advance(now time.Time) int64 {
-	if s.began.IsZero() {
-		s.began = now
-	}
-	at := int64(now.Sub(s.began)) + s.offset
+func (s *limiterShard) advance(at int64) {
+	at += s.offset
 	if s.now-at > int64(maxDisorder) {
 		s.offset += s.now - at
 	}
 	s.now = max(s.now, at)
-	return s.now
 }
 
 // dropFull drops a bucket that is full again, if there is one. The instants in
 // the heap are brought up to date as they come to the top, once for each time a
-// bucket was used: somebody who asks for ever new keys cannot make it search.
+// bucket was used or noted: somebody who asks for ever new keys cannot make it search.
 func (s *limiterShard) dropFull() bool {
-	for {
-		b := s.byFull[0]
-		if b.full > s.now {
-			return false
+	for len(s.byFull) > 0 && s.byFull[0].full <= s.now {
+		id := s.byFull[0].id
+		b := s.buckets.find(id)
+		if b.shape == nil {
+			s.byFull.pop()
+			continue
 		}
 		b.refill(s.now)
 		wait := b.timeFor(b.shape.size - b.have)
 		if wait == 0 {
-			s.drop(b)
+			s.byFull.pop()
+			s.buckets.remove(id)
 			return true
 		}
-		b.full = s.now + int64(wait)
-		heap.Fix(&s.byFull, 0)
+		s.byFull.replace(due{s.now + int64(wait), id})
 	}
-}
-
-// drop drops a bucket, unless it is gone already.
-func (s *limiterShard) drop(b *bucket) {
-	if s.buckets[b.id] == b {
-		heap.Remove(&s.byFull, int(b.index))
-		delete(s.buckets, b.id)
-	}
-}
-
-// bucketHeap has the bucket that may be full first at the top.
-type bucketHeap []*bucket
-
-func (h bucketHeap) Len() int           { return len(h) }
-func (h bucketHeap) Less(i, j int) bool { return h[i].full < h[j].full }
-func (h bucketHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].index, h[j].index = int32(i), int32(j)
-}
-
-func (h *bucketHeap) Push(x any) {
-	b := x.(*bucket)
-	b.index = int32(len(*h))
-	*h = append(*h, b)
-}
-
-func (h *bucketHeap) Pop() any {
-	last := len(*h) - 1
-	b := (*h)[last]
-	(*h)[last] = nil
-	*h = (*h)[:last]
-	return b
+	return false
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/tokenry/apitoken/bench"
 )
 
-var databases = flag.Bool("databases", false, "also the workloads on PostgreSQL and MariaDB")
+var databases = flag.Bool("databases", false, "also the workloads on PostgreSQL, MariaDB and Redis")
 
 func TestMain(m *testing.M) {
 	code := m.Run()

@@ -17,6 +17,16 @@ import (
 	"github.com/tokenry/apitoken/sqlstore"
 )
 
+// backing is what a workload runs on beside this process.
+type backing interface {
+	// prepare sets it up when a workload first needs it.
+	prepare() error
+	// isServer says whether it is a process of its own.
+	isServer() bool
+	// close undoes what prepare did, if it did anything.
+	close() error
+}
+
 // engine is a database in which sqlstore keeps tokens. It is set up when a workload
 // first needs it, and serves all until [Close].
 type engine struct {
@@ -84,42 +94,54 @@ func (e *engine) dsn(ctx context.Context, b *sqlBed) (string, error) {
 	return "file:" + filepath.ToSlash(b.dir) + "/tokens.db?_pragma=busy_timeout(10000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate", nil
 }
 
-// Prepare sets up the database of a workload that has one. Its error says what the
-// workload itself could not.
+// Prepare sets up what a workload runs on. Its error says what the workload itself
+// could not.
 func (w *Workload) Prepare() error {
-	if w.engine == nil {
+	if w.on == nil {
 		return nil
 	}
-	_, err := w.engine.ready()
-	return err
+	return w.on.prepare()
 }
 
-// OnServer reports whether the workload needs the server of a database.
-func (w *Workload) OnServer() bool { return w.engine != nil && w.engine.server }
+// OnServer reports whether the workload needs a server.
+func (w *Workload) OnServer() bool { return w.on != nil && w.on.isServer() }
 
-// Close removes the databases and stops their servers.
+// Close removes the databases and stops the servers.
 func Close() error {
 	var err error
-	for _, e := range []*engine{onSQLite, onPostgres, onMariaDB} {
-		if e.bed == nil {
-			continue
-		}
-		if e.bed.store != nil {
-			err = errors.Join(err, e.bed.store.Close())
-		}
-		if e.bed.db != nil {
-			err = errors.Join(err, e.bed.db.Close())
-		}
-		if e.bed.dir != "" {
-			err = errors.Join(err, os.RemoveAll(e.bed.dir))
-		}
+	for _, on := range []backing{onSQLite, onPostgres, onMariaDB, onRedis} {
+		err = errors.Join(err, on.close())
 	}
 	return errors.Join(err, servers.Stop())
 }
 
+func (e *engine) prepare() error {
+	_, err := e.ready()
+	return err
+}
+
+func (e *engine) isServer() bool { return e.server }
+
+func (e *engine) close() error {
+	var err error
+	if e.bed == nil {
+		return nil
+	}
+	if e.bed.store != nil {
+		err = errors.Join(err, e.bed.store.Close())
+	}
+	if e.bed.db != nil {
+		err = errors.Join(err, e.bed.db.Close())
+	}
+	if e.bed.dir != "" {
+		err = errors.Join(err, os.RemoveAll(e.bed.dir))
+	}
+	return err
+}
+
 // on returns a workload on the engine, which runs with its tokens.
 func (e *engine) on(name string, run func(*testing.B, *sqlBed)) Workload {
-	return Workload{Name: name + " on " + e.name, engine: e, Run: func(b *testing.B) {
+	return Workload{Name: name + " on " + e.name, on: e, Run: func(b *testing.B) {
 		bed, err := e.ready()
 		if err != nil {
 			b.Fatal(err)

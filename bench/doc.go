@@ -6,9 +6,10 @@
 //	go test -bench . -benchmem ./bench/            each workload by itself
 //	go run ./bench/ratios                          the table of ratios and bars
 //
-// With -databases either also measures PostgreSQL and MariaDB. It starts servers with
-// the settings of production, or uses those that APITOKEN_TEST_POSTGRES_DSN and
-// APITOKEN_TEST_MARIADB_DSN lead to.
+// With -databases either also measures PostgreSQL, MariaDB and Redis. It starts servers,
+// the databases with the settings of production, or uses those that
+// APITOKEN_TEST_POSTGRES_DSN, APITOKEN_TEST_MARIADB_DSN and APITOKEN_TEST_REDIS_ADDR
+// lead to.
 //
 // None of it belongs into a test run: a shared machine is too noisy for a timed
 // test to tell the truth.
@@ -28,7 +29,7 @@ type Workload struct {
 	// as is asked for.
 	Time time.Duration
 
-	engine *engine
+	on backing
 }
 
 // Tokens is how many tokens are warm in the workloads that do not say otherwise.

@@ -3,14 +3,17 @@ module github.com/tokenry/apitoken/bench
 go 1.26.0
 
 require (
+	github.com/go-redis/redis_rate/v10 v10.0.1
 	github.com/go-sql-driver/mysql v1.10.1
 	github.com/golang-jwt/jwt/v5 v5.3.1
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/ory/fosite v0.49.0
+	github.com/redis/go-redis/v9 v9.23.0
 	github.com/sethvargo/go-limiter v0.7.1
 	github.com/throttled/throttled/v2 v2.15.0
 	github.com/tokenry/apitoken v0.0.0
 	github.com/tokenry/apitoken/internal/integration v0.0.0
+	github.com/tokenry/apitoken/redisstore v0.0.0
 	github.com/ulule/limiter/v3 v3.11.2
 	modernc.org/sqlite v1.60.1
 )
@@ -18,6 +21,7 @@ require (
 require (
 	github.com/dunglas/httpsfv v1.1.2 // indirect
 	github.com/hashicorp/golang-lru v0.5.4 // indirect
+	go.uber.org/atomic v1.12.0 // indirect
 )
 
 require (
@@ -117,3 +121,5 @@ replace (
 replace github.com/tokenry/apitoken/pgxstore => ../pgxstore
 
 replace github.com/tokenry/apitoken/httpsig => ../httpsig
+
+replace github.com/tokenry/apitoken/redisstore => ../redisstore

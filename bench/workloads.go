@@ -78,6 +78,15 @@ var (
 	OnMariaDB    = workloadsOn(onMariaDB)
 )
 
+// The workloads on Redis.
+var (
+	RedisPing  = onRedis.on("PING", redisPing)
+	RedisAllow = onRedis.on("a decision", redisAllow)
+	RedisRate  = onRedis.on("redis_rate", redisRate)
+	RedisEmpty = onRedis.on("an empty script", redisEmpty)
+	RedisTouch = onRedis.on("a script of TIME, GET and SET", redisTouch)
+)
+
 // Workloads are all there are.
 var Workloads = slices.Concat([]Workload{
 	Prim, PrimOnOne, PrimOnTwo, HandRolled, JWT, Fosite,
@@ -87,4 +96,4 @@ var Workloads = slices.Concat([]Workload{
 	RawES256, BoundJWT, HTTPSignature, OldJWT, ES256JWT, ES256Jose,
 	LimitOne, LimitOneSeth, LimitOneRate, LimitOneUlule, LimitOneThrot, LimitMany, LimitManySeth, LimitManyRate,
 	BareLookUp, WarmLookUp, ColdLookUp, Collect,
-}, OnSQLite.all(), OnPostgreSQL.all(), OnMariaDB.all())
+}, OnSQLite.all(), OnPostgreSQL.all(), OnMariaDB.all(), []Workload{RedisPing, RedisAllow, RedisRate, RedisEmpty, RedisTouch})

@@ -34,7 +34,7 @@ func main() {
 	rounds := flag.Int("rounds", 9, "how often each workload runs")
 	slice := flag.Duration("time", 100*time.Millisecond, "how long it runs each time")
 	run := flag.String("run", "", "only promises whose name matches")
-	databases := flag.Bool("databases", false, "also promises on PostgreSQL and MariaDB")
+	databases := flag.Bool("databases", false, "also promises on PostgreSQL, MariaDB and Redis")
 	flag.Parse()
 	only, err := regexp.Compile(*run)
 	if err != nil {

@@ -97,6 +97,15 @@ func Database(ctx context.Context, driver string) (string, error) {
 	return dsn, err
 }
 
+// RedisURL is [Redis] for a program that is no test. The server stays until [Stop].
+func RedisURL() (string, error) {
+	server, err := sharedRedis.running()
+	if err != nil {
+		return "", err
+	}
+	return server.base, nil
+}
+
 // Main runs the tests, stops the servers and ends the process. It says which servers
 // were missing.
 func Main(m interface{ Run() int }) {
@@ -112,8 +121,8 @@ func Main(m interface{ Run() int }) {
 	os.Exit(code)
 }
 
-// Stop stops the servers that tests share and those of [Database], and removes their
-// data. It is for a TestMain that does more than [Main]. A later call for a database
+// Stop stops the servers that tests share and those of [Database] and [RedisURL], and
+// removes their data. It is for a TestMain that does more than [Main]. A later call for a database
 // starts anew.
 func Stop() error {
 	return errors.Join(sharedPostgres.stop(), sharedMariaDB.stop(), sharedRedis.stop(), durablePostgres.stop(), durableMariaDB.stop())

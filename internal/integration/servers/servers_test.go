@@ -68,6 +68,13 @@ func TestDatabaseOfAProgram(t *testing.T) {
 			require.Equal(t, "42", ask(t, db, "SELECT id FROM tokens"))
 		})
 	}
+	t.Run("redis", func(t *testing.T) {
+		t.Parallel()
+		want := servers.Redis(t) // skips the test where there is no server
+		base, err := servers.RedisURL()
+		require.NoError(t, err)
+		require.Equal(t, want, base)
+	})
 	_, err := servers.Database(t.Context(), servers.SQLiteDriver)
 	require.ErrorContains(t, err, servers.SQLiteDriver)
 }

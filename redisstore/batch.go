@@ -35,27 +35,24 @@ func (l *Limiter) groups(reqs []apitoken.LimitRequest, out []apitoken.Decision) 
 	return groups, refused
 }
 
-// args returns what the script is given for a group beside its keys.
-func (g *group) args(reqs []apitoken.LimitRequest, what string) []any {
-	args := make([]any, 1, 1+3*len(g.of))
-	args[0] = what
+// call returns what a script is given for a group.
+func (g *group) call(reqs []apitoken.LimitRequest) call {
+	var args []byte
 	for _, i := range g.of {
-		limit := reqs[i].Limit
-		args = append(args, number(rate(limit)), number(float64(limit.Size())), reqs[i].Cost)
+		args = appendRequest(args, &reqs[i])
 	}
-	return args
+	return call{keys: g.keys, args: []string{string(args)}}
 }
 
 // askAll asks Redis for all requests in groups, to take if refused is false. Answers
 // are in the order of reqs.
 func (l *Limiter) askAll(ctx context.Context, reqs []apitoken.LimitRequest, groups []group, refused bool) ([]answer, error) {
-	what := "take"
-	if refused {
-		what = "look"
-	}
 	calls := make([]call, len(groups))
 	for at := range groups {
-		calls[at] = call{keys: groups[at].keys, args: groups[at].args(reqs, what)}
+		calls[at] = groups[at].call(reqs)
+		if refused {
+			calls[at].args = append(calls[at].args, "look")
+		}
 	}
 	cmds, err := l.take.run(ctx, l.remote.client, calls)
 	out := make([]answer, len(reqs))
@@ -94,10 +91,7 @@ func (l *Limiter) giveBack(ctx context.Context, reqs []apitoken.LimitRequest, to
 	defer cancel()
 	calls := make([]call, len(took))
 	for at, g := range took {
-		calls[at].keys = g.keys
-		for _, i := range g.of {
-			calls[at].args = append(calls[at].args, reqs[i].Cost)
-		}
+		calls[at] = g.call(reqs)
 	}
 	// If it fails, more was taken than was used. The answer is the same.
 	_, _ = l.give.run(ctx, l.remote.client, calls)

@@ -9,9 +9,10 @@
 // # Limits
 //
 // A decision is one command and one round trip. A bucket refills by the clock of
-// Redis, so those of the nodes do not matter, and one that is full takes no space. An
-// edited limit acts at once and gives nobody more than was left; a token that was
-// rotated has the bucket it had.
+// Redis, so those of the nodes do not matter. One that nobody takes from any more is
+// dropped when it is full: not later than after twice the time that an empty one takes
+// to fill, and 2 seconds. An edited limit acts at once and gives nobody more than was
+// left; a token that was rotated has the bucket it had.
 //
 // While Redis cannot be used, each node decides by itself by a part of the limit
 // ([LimiterOptions].Nodes), or refuses ([Refuse]). An outage does not slow requests

@@ -16,12 +16,27 @@ import (
 
 // digestSize is how much of a digest is in a key: two of a billion buckets share one
 // with a probability of 1 to 10^20.
-const digestSize = 16
+const (
+	digestSize  = 16
+	encodedSize = 22
+)
 
 // naming makes the names of keys.
 type naming struct {
-	prefix string
-	hashes *sync.Pool // of hash.Hash: to key one takes longer than to use it
+	prefix  string
+	digests *sync.Pool // of *digest
+}
+
+// digest is a hash with the room that it needs. It is used again: to key a hash takes
+// longer than to use it.
+type digest struct {
+	hash hash.Hash
+	text []byte
+	sum  []byte
+	name []byte
+
+	tenant string // the last one, and its digest: many programs have but one
+	tag    [encodedSize]byte
 }
 
 func newNaming(prefix string, secret []byte) (naming, error) {
@@ -35,48 +50,57 @@ func newNaming(prefix string, secret []byte) (naming, error) {
 		return naming{}, errors.New("redisstore: KeySecret has fewer than 16 bytes: give random ones, or nil for none")
 	}
 	secret = bytes.Clone(secret)
-	hashes := &sync.Pool{New: func() any {
-		if len(secret) == 0 {
-			return sha256.New() // FIPS 140 has no HMAC without a key
+	digests := &sync.Pool{New: func() any {
+		d := &digest{hash: sha256.New()} // FIPS 140 has no HMAC without a key
+		if len(secret) > 0 {
+			d.hash = hmac.New(sha256.New, secret)
 		}
-		return hmac.New(sha256.New, secret)
+		return d
 	}}
-	return naming{prefix: prefix, hashes: hashes}, nil
+	return naming{prefix: prefix, digests: digests}, nil
 }
 
 // bucket returns the key of a bucket and its hash tag. All buckets of a tenant have
 // one tag, so that one script can decide on them.
 func (n naming) bucket(key apitoken.LimitKey) (name, tag string) {
-	bucket := n.digest("bucket", key.Name, string(key.Per), key.Tenant, key.ID)
-	tag = bucket
-	if key.Tenant != "" {
-		tag = n.digest("tenant", key.Tenant)
+	d := n.digests.Get().(*digest)
+	defer n.digests.Put(d)
+	start := len(n.prefix) + 1
+	d.name = append(append(d.name[:0], n.prefix...), '{')
+	switch {
+	case key.Tenant == "":
+		d.add(digestSize, "bucket", key.Name, string(key.Per), key.Tenant, key.ID)
+	case key.Tenant == d.tenant:
+		d.name = append(d.name, d.tag[:]...)
+	default:
+		d.add(digestSize, "tenant", key.Tenant)
+		d.tenant, d.tag = strings.Clone(key.Tenant), [encodedSize]byte(d.name[start:])
 	}
-	return n.prefix + "{" + tag + "}" + bucket, tag
+	d.name = append(d.name, '}')
+	d.add(digestSize, "bucket", key.Name, string(key.Per), key.Tenant, key.ID)
+	name = string(d.name)
+	return name, name[start : start+encodedSize]
 }
 
 // replay returns the key of a signature.
 func (n naming) replay(key [sha256.Size]byte) string {
-	return n.prefix + "replay:" + n.sum(sha256.Size, "replay", string(key[:]))
+	d := n.digests.Get().(*digest)
+	defer n.digests.Put(d)
+	d.name = append(append(d.name[:0], n.prefix...), "replay:"...)
+	d.add(sha256.Size, "replay", string(key[:]))
+	return string(d.name)
 }
 
-func (n naming) digest(label string, parts ...string) string {
-	return n.sum(digestSize, label, parts...)
-}
-
-// sum has the length of each part before it, so that no two lists of parts are one.
-func (n naming) sum(size int, label string, parts ...string) string {
-	text := make([]byte, 0, 256)
-	text = append(text, "apitoken:redis:v1:"...)
-	text = append(text, label...)
+// add puts the first bytes of a digest at the end of the name. What is digested has the
+// length of each part before it, so that no two lists of parts are one.
+func (d *digest) add(size int, label string, parts ...string) {
+	d.text = append(append(d.text[:0], "apitoken:redis:v1:"...), label...)
 	for _, part := range parts {
-		text = binary.BigEndian.AppendUint32(text, uint32(len(part)))
-		text = append(text, part...)
+		d.text = binary.BigEndian.AppendUint32(d.text, uint32(len(part)))
+		d.text = append(d.text, part...)
 	}
-	h := n.hashes.Get().(hash.Hash)
-	defer n.hashes.Put(h)
-	h.Reset()
-	h.Write(text)
-	var sum [sha256.Size]byte
-	return base64.RawURLEncoding.EncodeToString(h.Sum(sum[:0])[:size])
+	d.hash.Reset()
+	d.hash.Write(d.text)
+	d.sum = d.hash.Sum(d.sum[:0])
+	d.name = base64.RawURLEncoding.AppendEncode(d.name, d.sum[:size])
 }

@@ -106,7 +106,7 @@ func NewLimiter(client redis.UniversalClient, opts LimiterOptions) (*Limiter, er
 	}
 	return &Limiter{
 		remote: remote, names: names,
-		one: newScript(oneLua), take: newScript(bucketLua + takeLua), give: newScript(bucketLua + giveLua),
+		one: newScript(structLua, oneLua), take: newScript(structLua, bucketLua, takeLua), give: newScript(structLua, bucketLua, giveLua),
 		refuse: opts.OnOutage == Refuse, nodes: opts.Nodes, local: apitoken.NewMemoryLimiter(opts.LocalBuckets),
 	}, nil
 }
@@ -149,9 +149,10 @@ func (l *Limiter) Allow(ctx context.Context, req apitoken.LimitRequest, now time
 		return refuse(&req), ctx.Err()
 	}
 	name, _ := l.names.bucket(req.Key)
-	keys, args := []string{name}, []any{number(rate(req.Limit)), number(float64(req.Limit.Size())), req.Cost}
+	var room [24]byte
+	args := string(appendRequest(room[:0], &req))
 	a, err := ask(ctx, l.remote, now, func(ctx context.Context) (answer, error) {
-		text, err := l.one.call(ctx, l.remote.client, keys, args).Text()
+		text, err := l.one.call(ctx, l.remote.client, call{keys: []string{name}, args: []string{args}}).Result()
 		if err != nil {
 			return answer{}, err
 		}

@@ -199,24 +199,44 @@ func TestDisorderThatTakes(t *testing.T) {
 	require.False(t, f.allow(t, req).Allowed)
 }
 
-func TestKeysVanishWhenFull(t *testing.T) {
+// To set a time to live takes Redis longer than all else, so it is done seldom.
+func TestKeysVanish(t *testing.T) {
 	t.Parallel()
-	f := newFake(t, redisstore.LimiterOptions{})
+	f, other := newFake(t, redisstore.LimiterOptions{}), newFake(t, redisstore.LimiterOptions{})
 	req := of("token", perMinute(60, 10))
 	f.left(t, req)
 	require.Empty(t, f.Keys(), "a peek writes nothing")
-	req.Cost = 3
-	f.allow(t, req)
-	require.Equal(t, 4*time.Second, f.TTL(f.Keys()[0]), "3 s until it is full, and 1 more")
-	f.pass(3 * time.Second)
+	take := func(cost int, live time.Duration) {
+		t.Helper()
+		req.Cost = cost
+		require.True(t, f.allow(t, req).Allowed)
+		require.True(t, other.allowAll(t, req)[0].Allowed)
+		require.Equal(t, live, f.TTL(f.Keys()[0]))
+		require.Equal(t, live, other.TTL(other.Keys()[0]), "several at once")
+	}
+	pass := func(d time.Duration) {
+		f.pass(d)
+		other.pass(d)
+	}
+	take(3, 8*time.Second) // twice the 3 s until it is full, and 1 more
+	take(3, 8*time.Second) // 6 s, and 1 more
+	pass(3 * time.Second)
+	take(2, 12*time.Second)
+	take(5, 12*time.Second) // 10 s until it is full, and 1 more
+	pass(time.Microsecond)
+	req.Cost = 0
+	require.Equal(t, 0, f.allow(t, req).Remaining)
+	pass(10 * time.Second)
+	take(1, 4*time.Second)
+	pass(4*time.Second - time.Millisecond)
 	require.Len(t, f.Keys(), 1)
-	f.pass(time.Second)
+	pass(time.Millisecond)
 	require.Empty(t, f.Keys())
+	require.Empty(t, other.Keys())
 	require.Equal(t, 10, f.left(t, req))
 
-	req.Limit = apitoken.Limit{Quota: math.MaxInt32, Window: time.Nanosecond}
-	f.allow(t, req)
-	require.Equal(t, 1001*time.Millisecond, f.TTL(f.Keys()[0]), "rounded up")
+	req.Limit = apitoken.Limit{Quota: 1_000_000, Window: time.Second}
+	take(1, 2001*time.Millisecond) // rounded up
 }
 
 func TestOneRoundTrip(t *testing.T) {

@@ -3,10 +3,9 @@ package redisstore
 import (
 	"context"
 	_ "embed"
+	"encoding/binary"
 	"errors"
-	"fmt"
 	"math"
-	"strconv"
 	"strings"
 	"time"
 
@@ -15,60 +14,81 @@ import (
 	"github.com/tokenry/apitoken"
 )
 
-//go:embed bucket.lua
-var bucketLua string
-
-//go:embed take.lua
-var takeLua string
-
-//go:embed one.lua
-var oneLua string
-
-//go:embed give.lua
-var giveLua string
+var (
+	//go:embed struct.lua
+	structLua string
+	//go:embed bucket.lua
+	bucketLua string
+	//go:embed one.lua
+	oneLua string
+	//go:embed take.lua
+	takeLua string
+	//go:embed give.lua
+	giveLua string
+)
 
 // precision is that of [apitoken.MemoryLimiter]: what a sum of fractions may be off
 // by, as a part of a full bucket.
 const precision = 1e-15
 
 // script is one that Redis is asked for by its hash.
-type script struct{ source, hash string }
+type script struct{ source, hash any } // strings
 
-func newScript(source string) script {
+func newScript(parts ...string) script {
+	source := strings.Join(parts, "")
 	return script{source: source, hash: redis.NewScript(source).Hash()}
 }
 
 // call is one call of a script, whose keys have one hash tag.
 type call struct {
 	keys []string
-	args []any
+	args []string
 }
 
-func (s script) call(ctx context.Context, client redis.UniversalClient, keys []string, args []any) *redis.Cmd {
-	cmd := client.EvalSha(ctx, s.hash, keys, args...)
-	if missing(cmd.Err()) {
-		cmd = client.Eval(ctx, s.source, keys, args...)
+// command returns the command for a call: name is evalsha with the hash of a script, or
+// eval with its source.
+func command(ctx context.Context, name, script any, c call) *redis.StringCmd {
+	args := make([]any, 3, 3+len(c.keys)+len(c.args))
+	args[0], args[1], args[2] = name, script, len(c.keys)
+	for _, key := range c.keys {
+		args = append(args, key)
+	}
+	for _, arg := range c.args {
+		args = append(args, arg)
+	}
+	cmd := redis.NewStringCmd(ctx, args...)
+	cmd.SetFirstKeyPos(3)
+	return cmd
+}
+
+func (s script) call(ctx context.Context, client redis.UniversalClient, c call) *redis.StringCmd {
+	cmd := command(ctx, "evalsha", s.hash, c)
+	if missing(client.Process(ctx, cmd)) {
+		cmd = command(ctx, "eval", s.source, c)
+		_ = client.Process(ctx, cmd) // the command has its error
 	}
 	return cmd
 }
 
 // run sends the calls in one round trip. Where a server does not have the script
 // yet, what it did not run is sent again with its source.
-func (s script) run(ctx context.Context, client redis.UniversalClient, calls []call) ([]*redis.Cmd, error) {
-	cmds := make([]*redis.Cmd, len(calls))
+func (s script) run(ctx context.Context, client redis.UniversalClient, calls []call) ([]*redis.StringCmd, error) {
+	cmds := make([]*redis.StringCmd, len(calls))
 	if len(calls) == 1 {
-		cmds[0] = s.call(ctx, client, calls[0].keys, calls[0].args)
+		cmds[0] = s.call(ctx, client, calls[0])
 		return cmds, cmds[0].Err()
 	}
 	pipe := client.Pipeline()
 	for i, c := range calls {
-		cmds[i] = pipe.EvalSha(ctx, s.hash, c.keys, c.args...)
+		cmds[i] = command(ctx, "evalsha", s.hash, c)
+		_ = pipe.Process(ctx, cmds[i])
 	}
 	_, _ = pipe.Exec(ctx) // each command has its error
 	pipe = client.Pipeline()
 	for i, c := range calls {
 		if missing(cmds[i].Err()) {
-			cmds[i] = pipe.Eval(ctx, s.source, c.keys, c.args...)
+			cmds[i] = command(ctx, "eval", s.source, c)
+			_ = pipe.Process(ctx, cmds[i])
 		}
 	}
 	if pipe.Len() > 0 {
@@ -81,49 +101,61 @@ func (s script) run(ctx context.Context, client redis.UniversalClient, calls []c
 	return cmds, errors.Join(errs...)
 }
 
-func missing(err error) bool {
-	return err != nil && (errors.Is(err, redis.ErrNoScript) || redis.HasErrorPrefix(err, "NOSCRIPT"))
-}
+func missing(err error) bool { return err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") }
 
 // answer is what the script says of one request.
 type answer struct {
 	ok   bool
-	left float64 // what was there before it
+	left float64 // what is there after it
 }
 
-func answersOf(cmd *redis.Cmd, want int) ([]answer, error) {
-	texts, err := cmd.StringSlice()
+// answerSize is a byte and a double.
+const answerSize = 9
+
+func answersOf(cmd *redis.StringCmd, want int) ([]answer, error) {
+	text, err := cmd.Result()
 	if err != nil {
 		return nil, err
 	}
-	if len(texts) != want {
-		return nil, fmt.Errorf("the script answered %d of %d requests", len(texts), want)
+	if len(text) != want*answerSize {
+		return nil, errUnreadable
 	}
 	out := make([]answer, want)
-	for i, text := range texts {
-		if out[i], err = answerOf(text); err != nil {
+	for i := range out {
+		if out[i], err = answerOf(text[i*answerSize:][:answerSize]); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
+var errUnreadable = errors.New("the script's answer cannot be read")
+
 func answerOf(text string) (answer, error) {
-	ok, left, _ := strings.Cut(text, " ")
-	have, err := strconv.ParseFloat(left, 64)
-	if err != nil || ok != "0" && ok != "1" || math.IsNaN(have) {
-		return answer{}, errors.New("the script's answer cannot be read")
+	if len(text) != answerSize || text[0] > 1 {
+		return answer{}, errUnreadable
 	}
-	return answer{ok: ok == "1", left: have}, nil
+	var double [8]byte
+	copy(double[:], text[1:])
+	left := math.Float64frombits(binary.LittleEndian.Uint64(double[:]))
+	if math.IsNaN(left) {
+		return answer{}, errUnreadable
+	}
+	return answer{ok: text[0] == 1, left: left}, nil
+}
+
+// appendRequest appends what the scripts are told of a request beside its key.
+func appendRequest(b []byte, req *apitoken.LimitRequest) []byte {
+	for _, f := range [...]float64{rate(req.Limit), float64(req.Limit.Size()), float64(req.Cost)} {
+		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(f))
+	}
+	return b
 }
 
 // rate returns requests per microsecond.
 func rate(l apitoken.Limit) float64 {
 	return float64(l.Quota) / (float64(l.Window) / float64(time.Microsecond))
 }
-
-// number writes a double without loss, in a form that every Lua reads.
-func number(f float64) string { return strconv.FormatFloat(f, 'e', 16, 64) }
 
 // never says whether a request will never be allowed as things stand.
 func never(req *apitoken.LimitRequest) bool {
@@ -136,9 +168,7 @@ func decide(req *apitoken.LimitRequest, a answer) apitoken.Decision {
 	d := blank(req)
 	size, left, cost := float64(req.Limit.Size()), a.left, float64(req.Cost)
 	slack := size * precision
-	if d.Allowed = a.ok; d.Allowed {
-		left -= cost
-	} else {
+	if d.Allowed = a.ok; !d.Allowed {
 		d.RetryAfter = max(time.Microsecond, timeFor(req.Limit, cost-left-slack/2))
 	}
 	d.Remaining = int(min(max(left+slack, 0), math.MaxInt32))

@@ -3,6 +3,7 @@ package redisstore_test
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"fmt"
 	"log/slog"
 	"math"
@@ -16,6 +17,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/logging"
 	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
 
 	"github.com/tokenry/apitoken"
 	"github.com/tokenry/apitoken/redisstore"
@@ -240,6 +242,10 @@ func TestRealServer(t *testing.T) {
 	require.NoError(t, err)
 	require.Positive(t, ttl)
 
+	value, err := client.Get(t.Context(), keys[0]).Bytes()
+	require.NoError(t, err)
+	require.Len(t, value, 5*8, "five doubles")
+
 	req.Key.ID, req.Cost = "slowest", 1
 	req.Limit = apitoken.Limit{Quota: 1, Window: 1<<63 - 1, Burst: 1 << 30}
 	d, err := limiter.Allow(t.Context(), req, time.Time{})
@@ -254,4 +260,28 @@ func TestRealServer(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, fresh)
 	}
+}
+
+// The stand-in for the library of Redis makes and reads the same doubles.
+func TestStructs(t *testing.T) {
+	t.Parallel()
+	client := startServer(t).client(t)
+	const find = "rawget(_G, 'struct')"
+	require.Contains(t, redisstore.StructLua, find)
+	script := redis.NewScript(strings.Replace(redisstore.StructLua, find, "nil", 1) + `
+		local redis = ` + find + `
+		local n, m = redis.unpack('<dd', ARGV[1])
+		local a, b = struct.unpack('<dd', 'x' .. ARGV[1], 2)
+		return {struct.pack('<Bdd', 7, n, m), struct.pack('<dd', a, b), redis.pack('<dd', a, b)}`)
+	bytes := func(f float64) string { return string(binary.LittleEndian.AppendUint64(nil, math.Float64bits(f))) }
+	numbers := rapid.OneOf(
+		rapid.SampledFrom([]float64{0, 1, -1, 0.1, 1 << 53, 1<<53 - 1, math.MaxFloat64, 0x1p-1022, math.MaxInt64}),
+		rapid.Float64().Filter(func(f float64) bool { return f == 0 || math.Abs(f) >= 0x1p-1022 }),
+	)
+	rapid.Check(t, func(t *rapid.T) {
+		text := bytes(numbers.Draw(t, "n")+0) + bytes(numbers.Draw(t, "m")+0) // +0: the sign of a zero means nothing
+		got, err := script.Run(context.Background(), client, nil, text).StringSlice()
+		require.NoError(t, err)
+		require.Equal(t, []string{"\a" + text, text, text}, got)
+	})
 }

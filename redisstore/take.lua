@@ -1,15 +1,16 @@
 -- KEYS: a bucket for each request, perhaps one more than once.
--- ARGV: 'take' or 'look', and for each request the rate and size of its limit and
--- its cost. Returns for each request '1' or '0' for allowed, and what was there.
+-- ARGV: for each request three doubles, the rate and size of its limit and its cost;
+-- then, to take nothing, 'look'. Returns for each request a byte, 1 for allowed or 0,
+-- and a double, what is there after it.
 
 local precision = 1e-15 -- as in apitoken.MemoryLimiter
 local buckets, answers, refused = {}, {}, false
 
 for i, key in ipairs(KEYS) do
-  local rate, size, cost = tonumber(ARGV[3 * i - 1]), tonumber(ARGV[3 * i]), tonumber(ARGV[3 * i + 1])
+  local rate, size, cost = struct.unpack('<ddd', ARGV[1], 24 * (i - 1) + 1)
   local b = buckets[key]
   if not b then
-    b = load(key) or { have = size, at = now, rate = rate, size = size }
+    b = load(key) or { have = size, at = now, kept = 0, rate = rate, size = size }
     b.taken, b.costs = 0, false
     buckets[key] = b
   end
@@ -17,18 +18,17 @@ for i, key in ipairs(KEYS) do
     b.rate, b.size, b.edited = rate, size, true
     b.have = math.min(b.have, size)
   end
-  local left = b.have - b.taken
-  local ok = left >= cost - size * precision
+  local ok = b.have - b.taken >= cost - size * precision
   if ok then
     b.taken = b.taken + cost
   else
     refused = true
   end
   b.costs = b.costs or cost > 0
-  answers[i] = string.format('%d %.16e', ok and 1 or 0, left)
+  answers[i] = struct.pack('<Bd', ok and 1 or 0, b.have - b.taken)
 end
 
-if ARGV[1] == 'take' then
+if ARGV[2] ~= 'look' then
   for key, b in pairs(buckets) do
     if not refused then
       b.have = b.have - b.taken
@@ -40,4 +40,4 @@ if ARGV[1] == 'take' then
   end
 end
 
-return answers
+return table.concat(answers)

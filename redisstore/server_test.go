@@ -19,6 +19,7 @@ import (
 type server struct {
 	t    testing.TB
 	port string
+	args []string // more settings
 	cmd  *exec.Cmd
 	in   interface{ Close() error }
 }
@@ -48,8 +49,9 @@ func (s *server) start() {
 	log, err := os.Create(filepath.Join(dir, "log"))
 	require.NoError(s.t, err)
 	defer log.Close()
-	s.cmd = exec.Command("sh", "-c", guardScript, "guard", program,
-		"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir)
+	args := append([]string{"-c", guardScript, "guard", program,
+		"--port", s.port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", dir}, s.args...)
+	s.cmd = exec.Command("sh", args...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	in, err := s.cmd.StdinPipe()
 	require.NoError(s.t, err)

@@ -239,7 +239,7 @@ func sweeperAndTouch(t *testing.T, s apitoken.Store) {
 func touches(t *testing.T, s apitoken.Store) {
 	rec := raced(t, s)
 	var nodes []func()
-	days := [2]time.Time{epoch.Truncate(24 * time.Hour), epoch.Truncate(24 * time.Hour).AddDate(0, 0, 1)}
+	days := [2]time.Time{epoch.Truncate(24 * time.Hour), epoch.Truncate(24*time.Hour).AddDate(0, 0, 1)}
 	for node := range 4 {
 		nodes = append(nodes, func() {
 			for i := range repetitions {

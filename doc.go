@@ -71,8 +71,8 @@
 //     claims.
 //  4. You must call [Service.Run] in each process, or [Service.Flush] and
 //     [Service.Sweep] yourself. Verification is right without it, but uses stay in
-//     memory, a sliding token's life is not extended on other nodes, and nothing is
-//     deleted. [Service.Status] tells when nobody called Run.
+//     memory, where quotas end with the process; a sliding token's life is not extended
+//     on other nodes, and nothing is deleted. [Service.Status] tells when nobody called Run.
 //  5. You must tell httpauth which proxies to trust before you rely on address
 //     lists.
 //  6. You should keep the clocks of all nodes together (NTP), within

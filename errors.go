@@ -230,7 +230,7 @@ func (e *KindError) Error() string {
 func (e *KindError) Unwrap() error  { return ErrForbidden }
 func (e *KindError) Reason() string { return "kind" }
 
-// RateLimitError says which limit was reached and when to come back. Where several
+// RateLimitError says which limit or quota was reached and when to come back. Where several
 // were, it is the one to wait for. It wraps [ErrRateLimited].
 type RateLimitError struct {
 	Decision

@@ -35,12 +35,13 @@ func (s *Service) Explain(ctx context.Context, actor Actor, req ExplainRequest) 
 	id := req.ID
 	var now time.Time
 	var failed error
+	scheme := SchemeBearer
 	if credential {
 		found := identified{noImport: true}
 		failed = s.identify(ctx, v, &found)
 		switch {
 		case found.c != nil:
-			id, now = found.c.principal.Token, found.now
+			id, now, scheme = found.c.principal.Token, found.now, found.scheme
 		case errors.Is(failed, ErrUnavailable):
 			return Explanation{}, failed
 		case errors.Is(failed, ErrUnknownToken):
@@ -67,7 +68,7 @@ func (s *Service) Explain(ctx context.Context, actor Actor, req ExplainRequest) 
 	if err != nil {
 		return Explanation{}, err
 	}
-	return s.explain(ctx, c, v, now, &x), nil
+	return s.explain(ctx, c, scheme, v, now, &x), nil
 }
 
 // explainUnread is for a credential that cannot be read at all.
@@ -80,10 +81,13 @@ func explainUnread(err error) Explanation {
 	return x.out
 }
 
-func (s *Service) explain(ctx context.Context, c *compiled, req *VerifyRequest, now time.Time, x *explaining) Explanation {
-	t, grant := &c.principal.rec.Token, c.principal.permissions
+func (s *Service) explain(ctx context.Context, c *compiled, scheme Scheme, req *VerifyRequest, now time.Time, x *explaining) Explanation {
+	p := c.principal
+	p.Scheme = scheme
+	t, grant := &p.rec.Token, &p.permissions
 	x.add("state", s.checkState(ctx, c, now))
-	owner := s.checkOwner(ctx, s.present, c, &grant)
+	owner := s.checkOwner(ctx, s.present, c, grant)
+	licences := s.cutEntitled(ctx, t.Tenant, grant)
 	x.add("owner", owner)
 	x.add("kind", s.checkKind(t.Kind, req.Use, req.Kinds))
 	x.add("origin", s.checkOrigin(ctx, t, req.Origin))
@@ -92,9 +96,9 @@ func (s *Service) explain(ctx context.Context, c *compiled, req *VerifyRequest, 
 	} else {
 		x.add("network", c.checkNetwork(req.Address))
 	}
-	switch quotas, err := s.peekQuotas(ctx, &c.principal, c.rules, now); {
+	switch quotas, err := s.peekQuotas(ctx, &p, c.rules, now); {
 	case err == nil && len(req.Limits) > 0:
-		x.add("limit", s.peekLimits(ctx, &c.principal, req, now))
+		x.add("limit", s.peekLimits(ctx, &p, req, now))
 	case err != nil || quotas:
 		x.add("limit", err)
 	default:
@@ -108,10 +112,10 @@ func (s *Service) explain(ctx context.Context, c *compiled, req *VerifyRequest, 
 		x.skip("permission", "what the owner has is not known")
 		return x.out
 	}
-	if err := s.cutEntitled(ctx, t.Tenant, &grant); err != nil {
-		x.add("permission", err)
+	if licences != nil {
+		x.add("permission", licences)
 	} else {
-		x.add("permission", req.Need.Check(grant, t.Resources))
+		x.add("permission", req.Need.Check(*grant, t.Resources))
 	}
 	return x.out
 }

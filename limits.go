@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -149,6 +150,9 @@ func (s *Service) limitRequest(ctx context.Context, p *Principal, name string, c
 			}
 			l, ok = own, true
 		}
+	}
+	if strings.HasPrefix(name, quotaPrefix) {
+		return LimitRequest{}, outage("limits", errors.New("the name "+name+" begins as those of quotas do: give the limit another"))
 	}
 	if !ok {
 		return LimitRequest{}, outage("limits", errors.New("no limit is named "+name+": add it to Options.Limits"))

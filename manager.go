@@ -281,7 +281,8 @@ type VerifyRequest struct {
 	Limits []string
 	// Cost is how many requests this one counts as. 0 = one.
 	Cost int
-	// Decisions, if set, gets the limiter's answers appended, for header fields.
+	// Decisions, if set, gets the limiter's answers appended, and then what was decided
+	// by the token's [Quotas]: for header fields.
 	Decisions *[]Decision
 	// Need is what the request requires. The zero Requirement: nothing.
 	Need Requirement

@@ -14,7 +14,7 @@ import (
 type Observer struct {
 	// Verified is called at the end of Verify, Admit and Recheck.
 	Verified func(ctx context.Context, v Verification)
-	// Limited is called for each decision of the limiter.
+	// Limited is called for each decision of the limiter, and by quotas.
 	Limited func(ctx context.Context, d Decision)
 	// StoreFailed is called when a call of the store failed: not for 'not found', a
 	// conflict or a context that ended.

@@ -100,7 +100,8 @@ type Options struct {
 	// Defaults to 1 minute; 1 second to 1 hour.
 	UsageInterval time.Duration
 	// MaxPendingUses bounds the tokens whose use waits to be written. Beyond it
-	// uses are dropped and counted. Defaults to 100,000.
+	// uses are dropped and counted, and tokens with [Quotas] are refused with
+	// [ErrUnavailable]. Defaults to 100,000.
 	MaxPendingUses int
 	// SweepInterval is how often Run sweeps and delivers, up to a tenth sooner.
 	// Defaults to 1 minute; 1 second to 24 hours.

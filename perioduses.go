@@ -1,6 +1,9 @@
 package apitoken
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // PeriodUses is how many uses there were in a period. The zero value is of no period.
 type PeriodUses struct {
@@ -8,15 +11,16 @@ type PeriodUses struct {
 	Uses int64     `json:"uses"`
 }
 
-// maxAhead is how much later than a use a stored period may begin and be right. The
-// clocks of nodes differ by an hour at most.
+// maxAhead is how much later than now a period may begin that another node has begun:
+// the clocks of nodes differ by an hour at most. What Add, ofNow and learn decide by it
+// must agree.
 const maxAhead = 24 * time.Hour
 
-// Add returns u with the uses of more added, the latest of which was counted at the
-// instant at. Those of a later period begin it. Those of an earlier one, from a node
-// whose clock is behind, are passed over, unless u begins more than 24 hours after at:
-// then u is of a clock that ran ahead, and more takes its place. Stores that count in
-// Go share it.
+// Add returns u with the uses of more added, which a node writes at the instant at.
+// Those of a later period begin it. Those of an earlier one, from a node whose clock
+// is behind, are passed over, unless u begins more than 24 hours after at: then u is
+// of a clock that ran ahead, and more takes its place. Stores that count in Go share
+// it.
 func (u PeriodUses) Add(more PeriodUses, at time.Time) PeriodUses {
 	switch {
 	case more.From.IsZero():
@@ -85,7 +89,6 @@ type pendingPeriods struct {
 	// since: uses from this on and for 48 hours (Unix microseconds) are of these
 	// periods, so that requests out of order around midnight change none.
 	since int64
-	last  int64 // when the last use was counted
 	of    [periods]struct {
 		from, until int64
 		// known, with the entry's count added, is how many uses there were in it, as
@@ -99,7 +102,13 @@ type pendingPeriods struct {
 const dayMicros = int64(24 * time.Hour / time.Microsecond)
 
 // noPeriods are those of a new entry: every use begins others.
-var noPeriods = pendingPeriods{since: -1 << 63}
+func noPeriods() (pp pendingPeriods) {
+	pp.since = math.MinInt64
+	for p := range periods {
+		pp.of[p].from = math.MinInt64
+	}
+	return pp
+}
 
 // moveTo begins the periods that hold an instant where they are not the present ones.
 func (pp *pendingPeriods) moveTo(micro, count int64) {
@@ -154,12 +163,12 @@ func (pp *pendingPeriods) unwritten(u *Use) {
 			*p.ofUse(u) = PeriodUses{time.UnixMicro(pp.of[p].from).UTC(), n}
 		}
 	}
-	u.CountedAt = time.UnixMicro(pp.last).UTC()
 }
 
 // take leaves out of u, which is about to be written, what is of a period that has
 // ended by now, or a write that comes late could take the present one's place.
 func (pp *pendingPeriods) take(u *Use, now time.Time) {
+	u.WrittenAt = now.UTC()
 	for p := range periods {
 		if of := p.ofUse(u); of.From.Before(p.start(now)) {
 			*of = PeriodUses{}

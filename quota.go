@@ -3,7 +3,6 @@ package apitoken
 import (
 	"context"
 	"errors"
-	"math"
 	"time"
 )
 
@@ -13,10 +12,14 @@ import (
 // its share does not cut them. 0 = no bound, so the zero Quotas bound nothing.
 //
 // The uses of all nodes are counted in the store, where each node writes its own
-// once per [Options].UsageInterval. So one node keeps a quota exactly. Several may let
-// through more, by at most what the others have accepted and not written yet, or
-// what a cache before the store does not show yet. Uses that were lost with a killed
-// process do not count.
+// once per [Options].UsageInterval, if the host calls [Service.Run] or [Service.Flush].
+// So one node keeps a quota exactly. Several may let through more, by at most what the
+// others have accepted and not written yet, or what a cache before the store does not
+// show yet. Uses that were lost with a killed process do not count; those of a write
+// whose outcome is unclear are written again, and may count twice. A use that cannot
+// be counted, since [Options].MaxPendingUses tokens wait to be written, is refused with
+// [ErrUnavailable]. What a clock that is set back by days finds is another period, and
+// its quota is whole.
 type Quotas struct {
 	Day, Week, Month int
 }
@@ -69,10 +72,16 @@ func (s *Service) countWithinQuotas(ctx context.Context, c *compiled, req *Verif
 	rec, legacy := p.rec, p.Scheme == SchemeLegacy
 	var entry *pendingUse
 	if q != (Quotas{}) {
-		if entry, err = s.holdEntry(ctx, c, now); err != nil {
-			return err
+		var known bool
+		if entry, known = s.uses.hold(c); entry == nil {
+			return errNotCounted
 		}
 		defer entry.release()
+		if !known {
+			if err := s.learnUses(ctx, entry, rec.Token.ID, now); err != nil {
+				return err
+			}
+		}
 		counts := entry.counts(&rec.Token.Usage, now)
 		if q.reached(&counts) {
 			return s.quotasDecided(ctx, req.Decisions, &q, &counts, now)
@@ -91,29 +100,22 @@ func (s *Service) countWithinQuotas(ctx context.Context, c *compiled, req *Verif
 	return s.quotasDecided(ctx, req.Decisions, &q, &counts, now)
 }
 
-// holdEntry returns the recorder's entry of a token, which stays until it is released
-// and knows of all uses that this node has written before.
-func (s *Service) holdEntry(ctx context.Context, c *compiled, now time.Time) (*pendingUse, error) {
-	p, known := s.uses.hold(c)
-	if p == nil {
-		return nil, outage("usage recorder", errors.New("it is full, and no quota can be kept without it: raise Options.MaxPendingUses"))
+// learnUses tells an entry that is new, and held, what the store has counted. The
+// record that a request has may have been read before another entry, which is gone,
+// was written.
+func (s *Service) learnUses(ctx context.Context, entry *pendingUse, id ID, now time.Time) error {
+	stored, err := s.fresh(ctx, id)
+	switch {
+	case err == nil:
+		entry.learn(&stored.Token.Usage, now)
+	case errors.Is(err, ErrNotFound):
+		return ErrUnknownToken // deleted a moment ago
 	}
-	if known {
-		return p, nil
-	}
-	// The entry is new. The record may have been read before another entry, which is
-	// gone, was written.
-	stored, err := s.fresh(ctx, c.principal.Token)
-	if err != nil {
-		p.release()
-		if errors.Is(err, ErrNotFound) {
-			return nil, ErrUnknownToken // deleted a moment ago
-		}
-		return nil, err
-	}
-	p.learn(&stored.Token.Usage, now)
-	return p, nil
+	return err
 }
+
+// errNotCounted refuses: a use that cannot be counted would be outside of any quota.
+var errNotCounted = outage("usage recorder", errors.New("it is full, and no quota can be kept without it: call Run or Flush, see why uses are not written, or raise Options.MaxPendingUses"))
 
 // quotasDecided tells what was decided by counts from before the use, and makes an
 // error of what refuses.
@@ -136,12 +138,19 @@ func (s *Service) peekQuotas(ctx context.Context, principal *Principal, rules *k
 	if err != nil || q == (Quotas{}) {
 		return false, err
 	}
-	t := principal.rec.Token.clone()
-	s.addUnwritten(&t)
+	usage := &principal.rec.Token.Usage
+	entry, full := s.uses.find(principal.Token)
 	var counts periodCounts
-	for p := range periods {
-		u := p.of(&t.Usage).ofNow(p, now)
-		counts[p].from, counts[p].until, counts[p].uses = u.From.UnixMicro(), p.end(u.From).UnixMicro(), u.Uses
+	switch {
+	case entry != nil:
+		counts = entry.counts(usage, now)
+	case full:
+		return true, errNotCounted
+	default:
+		for p := range periods {
+			u := p.of(usage).ofNow(p, now)
+			counts[p].from, counts[p].until, counts[p].uses = u.From.UnixMicro(), p.end(u.From).UnixMicro(), u.Uses
+		}
 	}
 	var all refusals
 	for _, d := range q.decisions(&counts, now) {
@@ -179,7 +188,7 @@ func (q *Quotas) decisions(counts *periodCounts, now time.Time) []Decision {
 		if !d.Allowed {
 			d.RetryAfter = d.Reset
 		}
-		d.Remaining = int(min(max(left-taken, 0), math.MaxInt32)) // int has 32 bits on some platforms
+		d.Remaining = int(max(left-taken, 0)) // no more than the quota, which is an int
 		out = append(out, d)
 	}
 	return out

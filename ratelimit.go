@@ -97,16 +97,17 @@ func (r *LimitRequest) check() error {
 	return nil
 }
 
-// Decision is a limiter's answer.
+// Decision is a limiter's answer, or what was decided by one of a token's [Quotas].
 type Decision struct {
-	Limit   string // its name
+	Limit   string // its name: QuotaDay, QuotaWeek or QuotaMonth for a quota
 	Per     Per
-	Quota   int // requests per Window, after the token's share
-	Window  time.Duration
+	Quota   int           // requests per Window, after the token's share; of a quota its uses
+	Window  time.Duration // of a quota the length of the present day, week or month
 	Allowed bool
 	// Remaining is how many requests would be allowed at once now.
 	Remaining int
-	// Reset is how long until the bucket is full again if nothing is taken from it.
+	// Reset is how long until the bucket is full again if nothing is taken from it, or
+	// until the quota begins anew.
 	Reset time.Duration
 	// RetryAfter, when refused, is how long until as much is there. The Window, if
 	// it never will be: the limit is 0, or the cost is more than a full bucket has.

@@ -26,7 +26,7 @@ type lookups struct {
 // plainView is what the record alone tells.
 func (s *Service) plainView(rec *Record, now time.Time) View {
 	t := rec.Token.clone()
-	s.addUnwritten(&t)
+	s.addUnwritten(&t, now)
 	t.Usage.clearEnded(now)
 	now = rec.notBefore(now)
 	_, known := s.rulesOf(t.Kind)
@@ -121,7 +121,7 @@ func remembered[K comparable, V any](m *map[K]V, key K, ask func() (V, error)) (
 }
 
 // addUnwritten shows uses of this node that are not written yet.
-func (s *Service) addUnwritten(t *Token) {
+func (s *Service) addUnwritten(t *Token, now time.Time) {
 	if u, ok := s.uses.peek(t.ID); ok {
 		t.Usage.Uses += u.Count
 		if u.LastUsed.After(t.Usage.LastUsed) {
@@ -131,7 +131,7 @@ func (s *Service) addUnwritten(t *Token) {
 			t.Usage.Legacy = u.Legacy
 		}
 		for p := range periods {
-			*p.of(&t.Usage) = p.of(&t.Usage).Add(*p.ofUse(&u), u.CountedAt)
+			*p.of(&t.Usage) = p.of(&t.Usage).Add(*p.ofUse(&u), now)
 		}
 	}
 }

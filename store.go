@@ -63,7 +63,7 @@ type Store interface {
 
 	// Touch adds uses. Counts add up; the last use and what belongs to it
 	// (address, networks) move only forwards. Those of a day, a week and a month are
-	// added as [PeriodUses.Add] does, at CountedAt. The version stays, nothing else is
+	// added as [PeriodUses.Add] does, at WrittenAt. The version stays, nothing else is
 	// changed, an unknown ID is passed over in silence: Touch never creates and
 	// never revives. It may be applied in parts; an error means that some were
 	// not.
@@ -140,6 +140,7 @@ type Revision struct {
 	Version  int64
 	Op       string // of the Record
 	LastUsed time.Time
+	Uses     int64
 }
 
 // Unwrapper is implemented by stores that decorate another one, so that optional
@@ -234,11 +235,10 @@ type Use struct {
 	Networks []netip.Prefix // what becomes the list of recent networks, if LastUsed is the latest
 	Legacy   time.Time      // the latest through an older ID and secret; zero = none
 
-	// How many of them fall into which day, week and month; zero = into none that
-	// still counts. CountedAt is the latest of these by the clock as it was set last,
-	// while LastUsed may be of a clock that ran ahead.
+	// How many of them fall into which day, week and month, as of WrittenAt, when the
+	// node wrote them; zero = into none that is the present one.
 	Day, Week, Month PeriodUses
-	CountedAt        time.Time
+	WrittenAt        time.Time
 }
 
 // DuplicateError says which uniqueness a Create or Swap would have broken. It

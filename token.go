@@ -142,8 +142,8 @@ type Usage struct {
 	Networks []netip.Prefix `json:"networks,omitempty"`  // recent ones, latest first: /24 and /48, at most MaxRecentNetworks
 	Legacy   time.Time      `json:"legacy_use,omitzero"` // last use through an older ID and secret (S3.17)
 
-	// Those of the present day, week and month, UTC; of others in a [Token], but never
-	// in a [View], as long as none came later.
+	// Those of a day, a week and a month, UTC: in a [View] the present ones, zero =
+	// none; in a [Record] the latest in which the token was used.
 	Day   PeriodUses `json:"day,omitzero"`
 	Week  PeriodUses `json:"week,omitzero"` // from Monday
 	Month PeriodUses `json:"month,omitzero"`

@@ -67,7 +67,7 @@ func (r *recorder) entry(t *Token) *pendingUse {
 		return nil
 	}
 	r.count.Add(1)
-	p := &pendingUse{address: t.Usage.Address, networks: slices.Clone(t.Usage.Networks), periods: noPeriods}
+	p := &pendingUse{address: t.Usage.Address, networks: slices.Clone(t.Usage.Networks), periods: noPeriods()}
 	s.entries[t.ID] = p
 	return p
 }
@@ -107,6 +107,15 @@ func (p *pendingUse) learn(u *Usage, now time.Time) {
 	p.mu.Unlock()
 }
 
+// find returns the token's entry if there is one, and whether there is no room for
+// another.
+func (r *recorder) find(id ID) (p *pendingUse, full bool) {
+	s := r.shard(id)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.entries[id], r.count.Load() >= r.max
+}
+
 // pending returns how many tokens have uses that are not written.
 func (r *recorder) pending() (n int) {
 	for i := range r.shards {
@@ -126,10 +135,7 @@ func (r *recorder) pending() (n int) {
 
 // peek returns what this node knows of a token's use and has not written.
 func (r *recorder) peek(id ID) (Use, bool) {
-	s := r.shard(id)
-	s.mu.Lock()
-	p := s.entries[id]
-	s.mu.Unlock()
+	p, _ := r.find(id)
 	if p == nil {
 		return Use{}, false
 	}
@@ -191,7 +197,6 @@ func (p *pendingUse) countsNow(u *Usage, now time.Time) periodCounts {
 func (p *pendingUse) addOne(now time.Time, from netip.Addr, legacy bool) {
 	micro := now.UnixMicro()
 	p.periods.moveTo(micro, p.count)
-	p.periods.last = micro
 	p.count++
 	p.last = max(p.last, micro)
 	if legacy {
@@ -222,7 +227,7 @@ func remember(list []netip.Prefix, n netip.Prefix) []netip.Prefix {
 func (p *pendingUse) take(id ID, now time.Time) (Use, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.count == 0 {
+	if p.count == 0 || p.held > 0 && !p.known { // what the store is asked about meanwhile must not change
 		return Use{}, false
 	}
 	u := p.use(id)

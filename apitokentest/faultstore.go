@@ -132,7 +132,7 @@ func (f *FaultStore) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitok
 			rec, err := f.inner.Get(ctx, id)
 			switch {
 			case err == nil:
-				out = append(out, apitoken.Revision{ID: id, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed})
+				out = append(out, apitoken.Revision{ID: id, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed, Uses: rec.Token.Usage.Uses})
 			case !errors.Is(err, apitoken.ErrNotFound):
 				return nil, err
 			}

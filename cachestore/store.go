@@ -72,14 +72,14 @@ func revisionsOf(store apitoken.Store) apitoken.Revisions {
 }
 
 func revisionOf(rec *apitoken.Record) apitoken.Revision {
-	return apitoken.Revision{ID: rec.Token.ID, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed}
+	return apitoken.Revision{ID: rec.Token.ID, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed, Uses: rec.Token.Usage.Uses}
 }
 
 // stands reports whether what is kept is of a revision. It compares for equality
 // only: nothing is derived from which one is higher.
 func stands(kept *apitoken.Record, now apitoken.Revision) bool {
 	is := revisionOf(kept)
-	return is.ID == now.ID && is.Version == now.Version && is.Op == now.Op && is.LastUsed.Equal(now.LastUsed)
+	return is.ID == now.ID && is.Version == now.Version && is.Op == now.Op && is.LastUsed.Equal(now.LastUsed) && is.Uses == now.Uses
 }
 
 // confirm asks for the revisions of many tokens at once.

@@ -152,8 +152,8 @@ func (a *Auth) RequirePermission(names ...string) func(http.Handler) http.Handle
 
 // Limit lets requests through that are verified and within all the named rate limits
 // (S1.19). A request is counted each time it passes such a layer. Answers get the
-// header fields RateLimit and RateLimit-Policy; so do all answers, whatever the route,
-// to requests with a token that has [apitoken.Quotas].
+// header fields RateLimit and RateLimit-Policy; so do answers on every route to
+// requests that count for [apitoken.Quotas] or that one of these refuses.
 func (a *Auth) Limit(names ...string) func(http.Handler) http.Handler {
 	return a.LimitCost(1, names...)
 }

@@ -146,7 +146,7 @@ func (s *Store) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.Re
 		if _, r, err := s.find(id); err == nil {
 			var rec apitoken.Record
 			s.read(r, &rec)
-			out = append(out, apitoken.Revision{ID: rec.Token.ID, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed})
+			out = append(out, apitoken.Revision{ID: rec.Token.ID, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed, Uses: rec.Token.Usage.Uses})
 		}
 	}
 	return out, nil
@@ -230,7 +230,7 @@ func (s *Store) Touch(ctx context.Context, uses []apitoken.Use) error {
 		r.uses += use.Count
 		r.legacy = max(r.legacy, stamp(use.Legacy))
 		for i, more := range []apitoken.PeriodUses{use.Day, use.Week, use.Month} {
-			r.periods[i].write(r.periods[i].read().Add(more, use.CountedAt))
+			r.periods[i].write(r.periods[i].read().Add(more, use.WrittenAt))
 		}
 		if last := stamp(use.LastUsed); last > r.last {
 			r.last = last

@@ -94,7 +94,7 @@ func (r *recorder) makeInstruments(m metric.Meter) error {
 	// From a cache in memory to a store that hardly answers.
 	r.took = seconds("apitoken.verification.duration", "How long the decision about a request took.",
 		.000001, .00001, .0001, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10)
-	r.decided = counter("apitoken.limit.decisions", "{decision}", "Decisions of the rate limiter.")
+	r.decided = counter("apitoken.limit.decisions", "{decision}", "Decisions of the rate limiter, and by quotas.")
 	r.failed = counter("apitoken.store.failures", "{failure}", "Calls of the store that failed.")
 	r.stepped = counter("apitoken.sweep.steps", "{step}", "What sweeps did to tokens.")
 	r.sweepTook = seconds("apitoken.sweep.duration", "How long a sweep took.", .001, .01, .1, 1, 5, 15, 60, 300, 900)

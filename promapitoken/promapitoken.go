@@ -108,7 +108,7 @@ func newRecorder(opts Options) *recorder {
 			"call", "outcome", "reason", "part", "kind", "scheme"),
 		took: seconds("apitoken_verification_duration_seconds", "How long the decision about a request took.", buckets,
 			"call", "outcome", "kind", "scheme"),
-		decided: counter("apitoken_limit_decisions_total", "Decisions of the rate limiter.",
+		decided: counter("apitoken_limit_decisions_total", "Decisions of the rate limiter, and by quotas.",
 			"limit", "per", "outcome", "local"),
 		failed: counter("apitoken_store_failures_total", "Calls of the store that failed.",
 			"call"),

@@ -104,7 +104,7 @@ func TestLimitDecisions(t *testing.T) {
 		o.Limited(t.Context(), d)
 	}
 	require.NoError(t, testutil.GatherAndCompare(reg, strings.NewReader(`
-# HELP apitoken_limit_decisions_total Decisions of the rate limiter.
+# HELP apitoken_limit_decisions_total Decisions of the rate limiter, and by quotas.
 # TYPE apitoken_limit_decisions_total counter
 apitoken_limit_decisions_total{limit="read",local="false",outcome="allowed",per="owner"} 1
 apitoken_limit_decisions_total{limit="read",local="false",outcome="allowed",per="token"} 2

@@ -64,7 +64,7 @@ var brokenStores = []struct {
 		}}
 	}},
 	{"Touch lets an earlier week take over", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
-		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.CountedAt = u.CountedAt.AddDate(0, -1, 0) }}
+		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.WrittenAt = u.WrittenAt.AddDate(0, -1, 0) }}
 	}},
 	{"Touch takes a day for its own, in a race", "race", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
 		return touchesPeriods{s, func(stored apitoken.Usage, u *apitoken.Use) {
@@ -74,7 +74,7 @@ var brokenStores = []struct {
 		}}
 	}},
 	{"Touch goes by the last use", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
-		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.CountedAt = u.LastUsed }}
+		return touchesPeriods{s, func(_ apitoken.Usage, u *apitoken.Use) { u.WrittenAt = u.LastUsed }}
 	}},
 	{"Touch believes a clock that ran ahead", "period uses", "Those of a day, a week and a month", func(s *memstore.Store) apitoken.Store {
 		return touchesPeriods{s, func(stored apitoken.Usage, u *apitoken.Use) {
@@ -122,6 +122,7 @@ var brokenStores = []struct {
 		return decorated{stale, stale}
 	}},
 	{"Revisions do not tell of uses", "revisions", "What was read of a token is still so", func(s *memstore.Store) apitoken.Store { return unusedRevisions{s} }},
+	{"Revisions do not tell of uses that are not the last", "revisions", "Revisions returns where those of the tokens stand", func(s *memstore.Store) apitoken.Store { return uncountedRevisions{s} }},
 	{"Revisions are kept after a change", "revisions", "Revisions returns where those of the tokens stand", func(s *memstore.Store) apitoken.Store {
 		return &staleRevisions{Store: s, kept: map[apitoken.ID]apitoken.Revision{}}
 	}},

@@ -33,7 +33,7 @@ const (
 	guardUsed       clause = "the stored last use is not later than this."
 	guardNever      clause = "as NotUsedAfter, for a token whose last use was read as 'never'."
 	touchAdds       clause = "Counts add up; the last use and what belongs to it (address, networks) move only forwards."
-	touchPeriods    clause = "Those of a day, a week and a month are added as [PeriodUses.Add] does, at CountedAt."
+	touchPeriods    clause = "Those of a day, a week and a month are added as [PeriodUses.Add] does, at WrittenAt."
 	touchOnly       clause = "The version stays, nothing else is changed, an unknown ID is passed over in silence: Touch never creates and never revives."
 )
 

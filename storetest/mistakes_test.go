@@ -474,12 +474,22 @@ func (s *staleRecords) Record(ctx context.Context, id apitoken.ID) (*apitoken.Re
 	return rec, err
 }
 
+type uncountedRevisions struct{ *memstore.Store }
+
+func (s uncountedRevisions) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.Revision, error) {
+	out, err := s.Store.Revisions(ctx, ids)
+	for i := range out {
+		out[i].Uses = 0
+	}
+	return out, err
+}
+
 type unusedRevisions struct{ *memstore.Store }
 
 func (s unusedRevisions) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.Revision, error) {
 	out, err := s.Store.Revisions(ctx, ids)
 	for i := range out {
-		out[i].LastUsed = time.Time{}
+		out[i].LastUsed, out[i].Uses = time.Time{}, 0
 	}
 	return out, err
 }

@@ -60,11 +60,16 @@ func testPeriodUses(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		{"24 hours before that is still behind", []use{{on(5, 31, 0), counters{in(5, 31, 50), in(5, 25, 50), in(5, 1, 50)}}}, counters{in(6, 1, 1), in(6, 1, 1), in(6, 1, 1)}},
 		{"more than 24 hours before that is right",
 			[]use{{on(5, 31, 0).Add(-time.Microsecond), counters{in(5, 30, 3), in(5, 25, 4), in(5, 1, 5)}}}, counters{in(5, 30, 3), in(5, 25, 4), in(5, 1, 5)}},
+		{"two days ahead", []use{{on(7, 3, 0), counters{in(7, 3, 7), in(6, 29, 1), in(7, 1, 1)}}}, counters{in(7, 3, 7), in(6, 29, 1), in(7, 1, 1)}},
+		{"twice in one call, the first of which is right and the second later", []use{
+			{on(7, 1, 23), counters{in(7, 1, 5), in(6, 29, 1), in(7, 1, 1)}},
+			{on(7, 2, 10), counters{in(7, 2, 1), in(6, 29, 1), in(7, 1, 1)}},
+		}, counters{in(7, 2, 1), in(6, 29, 3), in(7, 1, 3)}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var uses []apitoken.Use
 			for _, u := range c.uses {
-				uses = append(uses, apitoken.Use{ID: rec.Token.ID, Count: 1, LastUsed: ahead, Day: u.Day, Week: u.Week, Month: u.Month, CountedAt: u.at})
+				uses = append(uses, apitoken.Use{ID: rec.Token.ID, Count: 1, LastUsed: ahead, Day: u.Day, Week: u.Week, Month: u.Month, WrittenAt: u.at})
 				count++
 			}
 			touchAdds.ok(t, s.Touch(ctx, uses), "Touch")

@@ -244,7 +244,7 @@ func touches(t *testing.T, s apitoken.Store) {
 		nodes = append(nodes, func() {
 			for i := range repetitions {
 				u := apitoken.Use{ID: rec.Token.ID, Count: 2, LastUsed: epoch.Add(time.Duration((i*7+node)%repetitions) * time.Second)}
-				u.Day, u.CountedAt = apitoken.PeriodUses{From: days[i%2], Uses: 2}, days[i%2]
+				u.Day, u.WrittenAt = apitoken.PeriodUses{From: days[i%2], Uses: 2}, days[i%2]
 				if err := s.Touch(t.Context(), []apitoken.Use{u}); err != nil {
 					touchAdds.fail(t, "Touch: %v", err)
 				}

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"testing"
+	"time"
 
 	"github.com/tokenry/apitoken"
 )
@@ -124,7 +125,7 @@ func testRevisions(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 		want := make(map[apitoken.ID]apitoken.Revision)
 		for _, id := range all {
 			if rec, err := s.Get(ctx, id); err == nil {
-				want[id] = apitoken.Revision{ID: id, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed}
+				want[id] = apitoken.Revision{ID: id, Version: rec.Token.Version, Op: rec.Op, LastUsed: rec.Token.Usage.LastUsed, Uses: rec.Token.Usage.Uses}
 			}
 		}
 		revisionsAre.same(t, now, want, "Revisions "+what)
@@ -141,6 +142,8 @@ func testRevisions(t *testing.T, newStore func(t *testing.T) apitoken.Store) {
 	check("after Swap", used.Token.ID)
 	touchAdds.ok(t, s.Touch(ctx, []apitoken.Use{{ID: unused.Token.ID, Count: 1, LastUsed: epoch}}), "Touch")
 	check("after Touch", unused.Token.ID)
+	touchAdds.ok(t, s.Touch(ctx, []apitoken.Use{{ID: unused.Token.ID, Count: 1, LastUsed: epoch.Add(-time.Hour)}}), "Touch")
+	check("after Touch by an earlier use", unused.Token.ID)
 	added := plain("revisions")
 	all = append(all, added.Token.ID)
 	replaceBoth.ok(t, s.Replace(ctx, added.Clone(), next(stored(t, s, unused.Token.ID)), apitoken.Guard{}, nil), "Replace")

@@ -47,7 +47,7 @@ WHERE {tokens}.id = u.i`,
 		claim: `WITH c AS (` + claimable("", "") + `)
 UPDATE {outbox} SET holder = ?, available_at = ?, attempts = attempts + 1
 WHERE id IN (SELECT id FROM c) AND +aside = 0 AND +available_at <= ?`, // + : not by these, or all that is free would be read
-		revisions: `SELECT id, version, op, last_used FROM {tokens} WHERE id IN (SELECT value FROM json_each(?))`,
+		revisions: `SELECT id, version, op, last_used, uses FROM {tokens} WHERE id IN (SELECT value FROM json_each(?))`,
 		forget:    `DELETE FROM {replays} WHERE id IN (SELECT id FROM {replays} WHERE until_at <= ? ORDER BY until_at LIMIT ?)`,
 	}
 
@@ -71,7 +71,7 @@ FROM u JOIN locked ON locked.id = u.i WHERE t.id = u.i`,
 		claim: `WITH c AS (` + claimable("", " FOR UPDATE SKIP LOCKED") + `)
 UPDATE {outbox} SET holder = ?, available_at = ?, attempts = attempts + 1
 WHERE id = ANY(ARRAY(SELECT id FROM c)) AND aside = 0 AND available_at <= ?`,
-		revisions: `SELECT id, version, op, last_used FROM {tokens}
+		revisions: `SELECT id, version, op, last_used, uses FROM {tokens}
 WHERE id IN (SELECT json_array_elements_text(CAST(CAST(? AS text) AS json)))`,
 		forget: `DELETE FROM {replays}
 WHERE id = ANY(ARRAY(SELECT id FROM {replays} WHERE until_at <= ? ORDER BY until_at LIMIT ? FOR UPDATE SKIP LOCKED))`,
@@ -102,7 +102,7 @@ STRAIGHT_JOIN {tokens} t FORCE INDEX (PRIMARY) ON t.id = u.i SET
 	i VARCHAR(320) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin PATH '$')) c
 STRAIGHT_JOIN {outbox} o FORCE INDEX (PRIMARY) ON o.id = c.i
 SET o.holder = ?, o.available_at = ?, o.attempts = o.attempts + 1 WHERE o.aside = 0 AND o.available_at <= ?`,
-		revisions: `SELECT t.id, t.version, t.op, t.last_used FROM {tokens} t JOIN JSON_TABLE(?, '$[*]' COLUMNS (
+		revisions: `SELECT t.id, t.version, t.op, t.last_used, t.uses FROM {tokens} t JOIN JSON_TABLE(?, '$[*]' COLUMNS (
 	i VARCHAR(22) CHARACTER SET ascii COLLATE ascii_nopad_bin PATH '$')) u ON t.id = u.i`,
 		forget: `DELETE FROM {replays} WHERE until_at <= ? ORDER BY until_at LIMIT ?`,
 	}

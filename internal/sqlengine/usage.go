@@ -25,7 +25,7 @@ type use struct {
 	WeekUses  int64 `json:"wn"`
 	MonthFrom int64 `json:"mf"`
 	MonthUses int64 `json:"mn"`
-	CountedAt int64 `json:"c"`
+	WrittenAt int64 `json:"c"`
 }
 
 func newUse(u *apitoken.Use) use {
@@ -35,66 +35,56 @@ func newUse(u *apitoken.Use) use {
 		DayFrom: micros(u.Day.From), DayUses: u.Day.Uses,
 		WeekFrom: micros(u.Week.From), WeekUses: u.Week.Uses,
 		MonthFrom: micros(u.Month.From), MonthUses: u.Month.Uses,
-		CountedAt: micros(u.CountedAt),
+		WrittenAt: micros(u.WrittenAt),
 	}
 }
 
 // Touch implements [apitoken.Store]: one statement for many uses, or a few on
 // SQLite, where a write keeps all others waiting.
 func (e *Engine) Touch(ctx context.Context, uses []apitoken.Use) error {
-	for batch := range slices.Chunk(merged(uses), e.d.touchBatch) {
-		text, err := json.Marshal(batch)
-		if err != nil {
-			return e.outage("touch", err)
-		}
-		err = e.write(ctx, "touch", func(c Conn) error {
-			_, err := c.Exec(ctx, e.st.touch, string(text))
-			return err
-		})
-		if err != nil {
-			return err
+	all := rounds(uses)
+	if len(all) == 0 {
+		return ctx.Err()
+	}
+	for _, round := range all {
+		for batch := range slices.Chunk(round, e.d.touchBatch) {
+			text, err := json.Marshal(batch)
+			if err != nil {
+				return e.outage("touch", err)
+			}
+			err = e.write(ctx, "touch", func(c Conn) error {
+				_, err := c.Exec(ctx, e.st.touch, string(text))
+				return err
+			})
+			if err != nil {
+				return err
+			}
 		}
 	}
-	return ctx.Err()
+	return nil
 }
 
-// merged makes one use of those of one token, since a statement changes a row
-// once, and sorts them, so that rows are locked in one order on all nodes.
-func merged(uses []apitoken.Use) []use {
-	of := make(map[apitoken.ID]apitoken.Use, len(uses))
-	for _, next := range uses {
-		if !next.ID.Valid() {
+// rounds sorts uses by their IDs, so that rows are locked in one order on all nodes. A
+// statement changes a row once: what is there twice goes into a further round.
+func rounds(uses []apitoken.Use) [][]use {
+	var out [][]use
+	times := make(map[apitoken.ID]int, len(uses))
+	for i := range uses {
+		u := &uses[i]
+		if !u.ID.Valid() {
 			continue // no token has it
 		}
-		if old, ok := of[next.ID]; ok {
-			next = sum(old, next)
+		round := times[u.ID]
+		times[u.ID]++
+		if round == len(out) {
+			out = append(out, nil)
 		}
-		of[next.ID] = next
+		out[round] = append(out[round], newUse(u))
 	}
-	out := make([]use, 0, len(of))
-	for _, u := range of {
-		out = append(out, newUse(&u))
+	for _, round := range out {
+		slices.SortFunc(round, func(a, b use) int { return cmp.Compare(a.ID, b.ID) })
 	}
-	slices.SortFunc(out, func(a, b use) int { return cmp.Compare(a.ID, b.ID) })
 	return out
-}
-
-// sum is what two uses of a token come to, one after the other.
-func sum(old, next apitoken.Use) apitoken.Use {
-	next.Day = old.Day.Add(next.Day, next.CountedAt)
-	next.Week = old.Week.Add(next.Week, next.CountedAt)
-	next.Month = old.Month.Add(next.Month, next.CountedAt)
-	if next.CountedAt.IsZero() {
-		next.CountedAt = old.CountedAt
-	}
-	next.Count += old.Count
-	if old.Legacy.After(next.Legacy) {
-		next.Legacy = old.Legacy
-	}
-	if !next.LastUsed.After(old.LastUsed) {
-		next.LastUsed, next.Address, next.Networks = old.LastUsed, old.Address, old.Networks
-	}
-	return next
 }
 
 // Due implements [apitoken.Store].
@@ -140,7 +130,7 @@ func (e *Engine) Revisions(ctx context.Context, ids []apitoken.ID) ([]apitoken.R
 	out := make([]apitoken.Revision, 0, len(asked))
 	err = each(ctx, c, e.st.revisions, []any{encodeList(asked)}, func(rows Rows) error {
 		var r apitoken.Revision
-		err := rows.Scan((*string)(&r.ID), &r.Version, &r.Op, (*instant)(&r.LastUsed))
+		err := rows.Scan((*string)(&r.ID), &r.Version, &r.Op, (*instant)(&r.LastUsed), &r.Uses)
 		out = append(out, r)
 		return err
 	})

@@ -104,7 +104,11 @@ func (s *Service) explain(ctx context.Context, c *compiled, scheme Scheme, req *
 	default:
 		x.skip("limit", "no limit was named")
 	}
-	if req.Need.r == nil {
+	switch {
+	case licences != nil: // whatever is required
+		x.add("permission", licences)
+		return x.out
+	case req.Need.r == nil:
 		x.skip("permission", "nothing was required")
 		return x.out
 	}
@@ -112,11 +116,7 @@ func (s *Service) explain(ctx context.Context, c *compiled, scheme Scheme, req *
 		x.skip("permission", "what the owner has is not known")
 		return x.out
 	}
-	if licences != nil {
-		x.add("permission", licences)
-	} else {
-		x.add("permission", req.Need.Check(*grant, t.Resources))
-	}
+	x.add("permission", req.Need.Check(*grant, t.Resources))
 	return x.out
 }
 

@@ -14,6 +14,10 @@
 // to fill, and 2 seconds. An edited limit acts at once and gives nobody more than was
 // left; a token that was rotated has the bucket it had.
 //
+// A node may take some of the requests of a busy bucket at once and hand them out by
+// itself ([LimiterOptions].Lease), which saves most of the commands. By default none
+// does, and limits are exact.
+//
 // While Redis cannot be used, each node decides by itself by a part of the limit
 // ([LimiterOptions].Nodes), or refuses ([Refuse]). An outage does not slow requests
 // down: those under way wait for Timeout, and then one at a time tries every

@@ -23,11 +23,12 @@ type fake struct {
 	sent    *sent
 	limiter *redisstore.Limiter
 	now     time.Time // of Redis
+	ctx     context.Context
 }
 
 func newFake(t testing.TB, opts redisstore.LimiterOptions) *fake {
 	t.Helper()
-	f := &fake{Miniredis: miniredis.NewMiniRedis(), now: epoch}
+	f := &fake{Miniredis: miniredis.NewMiniRedis(), now: epoch, ctx: t.Context()}
 	require.NoError(t, f.Start())
 	t.Cleanup(f.Close)
 	f.SetTime(epoch)

@@ -52,6 +52,29 @@ type LimiterOptions struct {
 	// [apitoken.NewMemoryLimiter]. Defaults to 100,000.
 	LocalBuckets int
 
+	// Lease lets a node take up to so many requests of a bucket beyond the one it asks
+	// for, and hand them out by itself for LeaseFor: one command in place of many. It
+	// takes more only while it uses up what it took, and at most a tenth of what is
+	// there, so nothing is lent to who comes seldom or whose bucket is nearly empty.
+	//
+	// Every request that is allowed was taken from the bucket, so in the long run no
+	// more pass than without leases. In one burst up to Lease more for each node may, if
+	// the bucket became full again before they were handed out. What is not handed out
+	// is given up, so others may be refused too early: by up to Lease for each node and
+	// LeaseFor.
+	// Remaining and Reset go by the node's last question and leave out what others hold.
+	// A node that sees an edited limit asks at once. AllowAll and requests with a cost of
+	// 0 always ask. When Redis is lost, a node first hands out what it has. It notes for
+	// LocalBuckets buckets at most what it holds; which one of them it forgets is given
+	// up.
+	//
+	// 0 = none: Redis decides on each request, exactly. At most 1,000,000.
+	Lease int
+	// LeaseFor is how long after its last question about a bucket a node may hand out
+	// what it took, as measured by the now that Allow is given. Defaults to 1 second;
+	// 1 ms to 1 minute.
+	LeaseFor time.Duration
+
 	// Logger gets one line when Redis is lost, and one when it is back and has stayed
 	// for RetryEvery. Defaults to slog.Default().
 	Logger *slog.Logger
@@ -69,6 +92,8 @@ type Limiter struct {
 	one    script
 	take   script
 	give   script
+	lease  script
+	leases *leases // nil = none
 	refuse bool
 	nodes  func() int
 	local  *apitoken.MemoryLimiter
@@ -95,6 +120,11 @@ func NewLimiter(client redis.UniversalClient, opts LimiterOptions) (*Limiter, er
 	if opts.LocalBuckets < 0 {
 		errs = append(errs, errors.New("redisstore: LocalBuckets is negative: give a number above 0, or 0 for 100,000"))
 	}
+	leaseFor, err := duration("LeaseFor", opts.LeaseFor, time.Second, time.Minute)
+	errs = append(errs, err)
+	if opts.Lease < 0 || opts.Lease > 1_000_000 {
+		errs = append(errs, errors.New("redisstore: Lease is negative or more than 1,000,000: give a number of requests, or 0 for none"))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -104,11 +134,18 @@ func NewLimiter(client redis.UniversalClient, opts LimiterOptions) (*Limiter, er
 	if opts.Nodes == nil {
 		opts.Nodes = func() int { return 1 }
 	}
-	return &Limiter{
+	l := &Limiter{
 		remote: remote, names: names,
-		one: newScript(structLua, oneLua), take: newScript(structLua, bucketLua, takeLua), give: newScript(structLua, bucketLua, giveLua),
+		one:    newScript(structLua, oneLua),
+		take:   newScript(structLua, bucketLua, takeLua),
+		give:   newScript(structLua, bucketLua, giveLua),
+		lease:  newScript(structLua, bucketLua, leaseLua),
 		refuse: opts.OnOutage == Refuse, nodes: opts.Nodes, local: apitoken.NewMemoryLimiter(opts.LocalBuckets),
-	}, nil
+	}
+	if opts.Lease > 0 {
+		l.leases = &leases{size: opts.Lease, life: leaseFor, most: opts.LocalBuckets, young: make(map[string]*lease)}
+	}
+	return l, nil
 }
 
 // newRemote checks what limiter and guard have in common.
@@ -116,22 +153,25 @@ func newRemote(client redis.UniversalClient, what string, timeout, every time.Du
 	if client == nil {
 		return nil, errors.New("redisstore: there is no client")
 	}
-	r := &remote{client: client, obeys: obeys(client), what: what, timeout: timeout, every: every, logger: logger, change: change}
-	var errs []error
-	orDefault := func(field string, d *time.Duration, def, hi time.Duration) {
-		if *d == 0 {
-			*d = def
-		}
-		if *d < time.Millisecond || *d > hi {
-			errs = append(errs, fmt.Errorf("redisstore: %s is %s: give 1ms to %s, or 0 for %s", field, *d, hi, def))
-		}
-	}
-	orDefault("Timeout", &r.timeout, 100*time.Millisecond, time.Minute)
-	orDefault("RetryEvery", &r.every, time.Second, time.Hour)
+	r := &remote{client: client, obeys: obeys(client), what: what, logger: logger, change: change}
+	var err, err2 error
+	r.timeout, err = duration("Timeout", timeout, 100*time.Millisecond, time.Minute)
+	r.every, err2 = duration("RetryEvery", every, time.Second, time.Hour)
 	if r.logger == nil {
 		r.logger = slog.Default()
 	}
-	return r, errors.Join(errs...)
+	return r, errors.Join(err, err2)
+}
+
+// duration returns d, or def for 0.
+func duration(field string, d, def, hi time.Duration) (time.Duration, error) {
+	if d == 0 {
+		d = def
+	}
+	if d < time.Millisecond || d > hi {
+		return 0, fmt.Errorf("redisstore: %s is %s: give 1ms to %s, or 0 for %s", field, d, hi, def)
+	}
+	return d, nil
 }
 
 // Reachable says whether the last that was heard of Redis was an answer, for health
@@ -139,7 +179,7 @@ func newRemote(client redis.UniversalClient, what string, timeout, every time.Du
 func (l *Limiter) Reachable() bool { return l.remote.reachable() }
 
 // Allow implements [apitoken.Limiter]: one command to Redis, whose clock refills the
-// buckets. A limit of 0, and a cost that no full bucket has, are refused without it;
+// buckets, or none where it has a lease. A limit of 0, and a cost that no full bucket has, are refused without it;
 // then Remaining and Reset are 0, since nobody looked.
 func (l *Limiter) Allow(ctx context.Context, req apitoken.LimitRequest, now time.Time) (apitoken.Decision, error) {
 	if err := req.Check(); err != nil {
@@ -149,15 +189,13 @@ func (l *Limiter) Allow(ctx context.Context, req apitoken.LimitRequest, now time
 		return refuse(&req), ctx.Err()
 	}
 	name, _ := l.names.bucket(req.Key)
-	var room [24]byte
-	args := string(appendRequest(room[:0], &req))
-	a, err := ask(ctx, l.remote, now, func(ctx context.Context) (answer, error) {
-		text, err := l.one.call(ctx, l.remote.client, call{keys: []string{name}, args: []string{args}}).Result()
-		if err != nil {
-			return answer{}, err
-		}
-		return answerOf(text)
-	})
+	var a answer
+	var err error
+	if l.leases != nil && req.Cost > 0 {
+		a, err = l.askLeased(ctx, name, &req, now)
+	} else {
+		a, err = l.askOne(ctx, name, &req, now)
+	}
 	switch {
 	case err == nil:
 		return decide(&req, a), nil
@@ -166,6 +204,19 @@ func (l *Limiter) Allow(ctx context.Context, req apitoken.LimitRequest, now time
 	}
 	d, err := l.local.Allow(ctx, l.part(req), now)
 	return l.ofNode(&req, d), err
+}
+
+// askOne asks Redis for one request.
+func (l *Limiter) askOne(ctx context.Context, name string, req *apitoken.LimitRequest, now time.Time) (answer, error) {
+	var room [3 * doubleSize]byte
+	args := string(appendRequest(room[:0], req))
+	return ask(ctx, l.remote, now, func(ctx context.Context) (answer, error) {
+		text, err := l.one.call(ctx, l.remote.client, call{keys: []string{name}, args: []string{args}}).Result()
+		if err != nil {
+			return answer{}, err
+		}
+		return answerOf(text)
+	})
 }
 
 // AllowAll implements [apitoken.BatchLimiter]. The buckets of one tenant are decided

@@ -392,6 +392,8 @@ func TestNewFaults(t *testing.T) {
 		"RetryEvery":   {RetryEvery: 2 * time.Hour},
 		"OnOutage":     {OnOutage: 7},
 		"LocalBuckets": {LocalBuckets: -1},
+		"Lease ":       {Lease: 1_000_001},
+		"LeaseFor":     {LeaseFor: time.Hour},
 	} {
 		_, err := redisstore.NewLimiter(client, opts)
 		require.ErrorContains(t, err, want)

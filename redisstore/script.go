@@ -25,6 +25,8 @@ var (
 	takeLua string
 	//go:embed give.lua
 	giveLua string
+	//go:embed lease.lua
+	leaseLua string
 )
 
 // precision is that of [apitoken.MemoryLimiter]: what a sum of fractions may be off
@@ -109,8 +111,10 @@ type answer struct {
 	left float64 // what is there after it
 }
 
-// answerSize is a byte and a double.
-const answerSize = 9
+const (
+	doubleSize = 8
+	answerSize = 1 + doubleSize
+)
 
 func answersOf(cmd *redis.StringCmd, want int) ([]answer, error) {
 	text, err := cmd.Result()
@@ -135,9 +139,7 @@ func answerOf(text string) (answer, error) {
 	if len(text) != answerSize || text[0] > 1 {
 		return answer{}, errUnreadable
 	}
-	var double [8]byte
-	copy(double[:], text[1:])
-	left := math.Float64frombits(binary.LittleEndian.Uint64(double[:]))
+	left := doubleOf(text[1:])
 	if math.IsNaN(left) {
 		return answer{}, errUnreadable
 	}
@@ -146,10 +148,19 @@ func answerOf(text string) (answer, error) {
 
 // appendRequest appends what the scripts are told of a request beside its key.
 func appendRequest(b []byte, req *apitoken.LimitRequest) []byte {
-	for _, f := range [...]float64{rate(req.Limit), float64(req.Limit.Size()), float64(req.Cost)} {
-		b = binary.LittleEndian.AppendUint64(b, math.Float64bits(f))
-	}
-	return b
+	b = appendDouble(b, rate(req.Limit))
+	b = appendDouble(b, float64(req.Limit.Size()))
+	return appendDouble(b, float64(req.Cost))
+}
+
+func appendDouble(b []byte, f float64) []byte {
+	return binary.LittleEndian.AppendUint64(b, math.Float64bits(f))
+}
+
+func doubleOf(text string) float64 {
+	var b [doubleSize]byte
+	copy(b[:], text)
+	return math.Float64frombits(binary.LittleEndian.Uint64(b[:]))
 }
 
 // rate returns requests per microsecond.

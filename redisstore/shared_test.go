@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -24,8 +26,11 @@ import (
 )
 
 // nodeVariable makes the test binary a node that asks 2,000 times and prints how
-// often it was allowed.
-const nodeVariable = "APITOKEN_TEST_NODE"
+// often it was allowed. leaseVariable is its LimiterOptions.Lease.
+const (
+	nodeVariable  = "APITOKEN_TEST_NODE"
+	leaseVariable = "APITOKEN_TEST_LEASE"
+)
 
 // scarce refills nothing while a test runs.
 var scarce = apitoken.Limit{Quota: 1000, Window: 10_000 * time.Hour}
@@ -42,7 +47,11 @@ func TestMain(m *testing.M) {
 func node(addr string) {
 	client := redis.NewClient(&redis.Options{Addr: addr, ContextTimeoutEnabled: true})
 	defer client.Close()
-	limiter, err := redisstore.NewLimiter(client, redisstore.LimiterOptions{OnOutage: redisstore.Refuse, Timeout: time.Minute})
+	lease, err := strconv.Atoi(os.Getenv(leaseVariable))
+	if err != nil {
+		panic(err)
+	}
+	limiter, err := redisstore.NewLimiter(client, redisstore.LimiterOptions{OnOutage: redisstore.Refuse, Timeout: time.Minute, Lease: lease, LeaseFor: time.Minute})
 	if err != nil {
 		panic(err)
 	}
@@ -72,23 +81,33 @@ func askMany(ctx context.Context, limiter *redisstore.Limiter, goroutines, each 
 	return allowed.Load()
 }
 
-// Two processes with clients of their own ask 4,000 times for a limit of 1,000.
+// Two processes with clients of their own ask 4,000 times for a limit of 1,000. What
+// they hold at the end, if they may take leases, is given up.
 func TestTwoProcesses(t *testing.T) {
 	t.Parallel()
-	s := startServer(t)
-	var outputs [2]bytes.Buffer
-	var wait []func() error
-	for i := range outputs {
-		cmd := child(t, nodeVariable+"="+s.addr())
-		cmd.Stdout = &outputs[i]
-		require.NoError(t, cmd.Start())
-		wait = append(wait, cmd.Wait)
+	for _, lease := range []int{0, 40} {
+		t.Run(fmt.Sprint("lease ", lease), func(t *testing.T) {
+			t.Parallel()
+			s := startServer(t)
+			var outputs [2]bytes.Buffer
+			var wait []func() error
+			for i := range outputs {
+				cmd := child(t, nodeVariable+"="+s.addr(), fmt.Sprint(leaseVariable, "=", lease))
+				cmd.Stdout = &outputs[i]
+				require.NoError(t, cmd.Start())
+				wait = append(wait, cmd.Wait)
+			}
+			for _, w := range wait {
+				require.NoError(t, w())
+			}
+			allowed := atoi(t, outputs[0].String()) + atoi(t, outputs[1].String())
+			require.LessOrEqual(t, allowed, scarce.Quota)
+			require.GreaterOrEqual(t, allowed, scarce.Quota-len(outputs)*lease)
+			stats, err := s.client(t).Info(t.Context(), "commandstats").Result()
+			require.NoError(t, err)
+			t.Logf("%d allowed: %s", allowed, regexp.MustCompile(`cmdstat_evalsha:calls=\d+`).FindString(stats))
+		})
 	}
-	for _, w := range wait {
-		require.NoError(t, w())
-	}
-	a, b := atoi(t, outputs[0].String()), atoi(t, outputs[1].String())
-	require.Equal(t, scarce.Quota, a+b)
 }
 
 // Two nodes race with three limits in two hash tags: what is given back is neither

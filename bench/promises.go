@@ -64,6 +64,7 @@ var Promises = slices.Concat([]Promise{
 	{Name: "MariaDB: 500 uses in one statement", Of: OnMariaDB.Touch, Beside: OnMariaDB.TouchSingly, Faster: true, Bar: 10, MaxAllocs: -1},
 	{Name: "Redis: a decision beside PING", Of: RedisAllow, Beside: RedisPing, Bar: 1.4, MaxAllocs: -1},
 	{Name: "Redis: a decision beside redis_rate", Of: RedisAllow, Beside: RedisRate, Bar: 1, MaxAllocs: -1},
+	{Name: "Redis: one busy key with leases of 100 beside PING", Of: RedisLeased, Beside: RedisPing, MaxAllocs: -1},
 	{Name: "Redis: an empty script beside PING", Of: RedisEmpty, Beside: RedisPing, MaxAllocs: -1},
 	{Name: "Redis: a script of TIME, GET and SET beside PING", Of: RedisTouch, Beside: RedisPing, MaxAllocs: -1},
 })

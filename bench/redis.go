@@ -88,12 +88,23 @@ func redisPing(client *redis.Client) (func(context.Context, int) error, error) {
 var perHour = apitoken.Limit{Quota: plenty, Window: time.Hour}
 
 func redisAllow(client *redis.Client) (func(context.Context, int) error, error) {
-	limiter, err := redisstore.NewLimiter(client, redisstore.LimiterOptions{OnOutage: redisstore.Refuse, Timeout: time.Minute})
+	return allowIn(client, 0)
+}
+
+// redisLeased is about one busy key.
+func redisLeased(client *redis.Client) (func(context.Context, int) error, error) {
+	ask, err := allowIn(client, 100)
+	return func(ctx context.Context, _ int) error { return ask(ctx, 0) }, err
+}
+
+func allowIn(client *redis.Client, lease int) (func(context.Context, int) error, error) {
+	limiter, err := redisstore.NewLimiter(client, redisstore.LimiterOptions{OnOutage: redisstore.Refuse, Timeout: time.Minute, Lease: lease})
 	if err != nil {
 		return nil, err
 	}
 	keys, now := keysOf(Tokens), time.Now()
 	return func(ctx context.Context, i int) error {
+		now = now.Add(1000)
 		key := apitoken.LimitKey{Name: "api", Tenant: "acme", ID: keys[i]}
 		d, err := limiter.Allow(ctx, apitoken.LimitRequest{Key: key, Limit: perHour, Cost: 1}, now)
 		return unlessRefused(d.Allowed, err)

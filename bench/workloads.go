@@ -80,11 +80,12 @@ var (
 
 // The workloads on Redis.
 var (
-	RedisPing  = onRedis.on("PING", redisPing)
-	RedisAllow = onRedis.on("a decision", redisAllow)
-	RedisRate  = onRedis.on("redis_rate", redisRate)
-	RedisEmpty = onRedis.on("an empty script", redisEmpty)
-	RedisTouch = onRedis.on("a script of TIME, GET and SET", redisTouch)
+	RedisPing   = onRedis.on("PING", redisPing)
+	RedisAllow  = onRedis.on("a decision", redisAllow)
+	RedisLeased = onRedis.on("one busy key with leases", redisLeased)
+	RedisRate   = onRedis.on("redis_rate", redisRate)
+	RedisEmpty  = onRedis.on("an empty script", redisEmpty)
+	RedisTouch  = onRedis.on("a script of TIME, GET and SET", redisTouch)
 )
 
 // Workloads are all there are.
@@ -96,4 +97,4 @@ var Workloads = slices.Concat([]Workload{
 	RawES256, BoundJWT, HTTPSignature, OldJWT, ES256JWT, ES256Jose,
 	LimitOne, LimitOneSeth, LimitOneRate, LimitOneUlule, LimitOneThrot, LimitMany, LimitManySeth, LimitManyRate,
 	BareLookUp, WarmLookUp, ColdLookUp, Collect,
-}, OnSQLite.all(), OnPostgreSQL.all(), OnMariaDB.all(), []Workload{RedisPing, RedisAllow, RedisRate, RedisEmpty, RedisTouch})
+}, OnSQLite.all(), OnPostgreSQL.all(), OnMariaDB.all(), []Workload{RedisPing, RedisAllow, RedisLeased, RedisRate, RedisEmpty, RedisTouch})

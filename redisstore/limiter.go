@@ -154,13 +154,13 @@ func newRemote(client redis.UniversalClient, what string, timeout, every time.Du
 		return nil, errors.New("redisstore: there is no client")
 	}
 	r := &remote{client: client, obeys: obeys(client), what: what, logger: logger, change: change}
-	var err, err2 error
-	r.timeout, err = duration("Timeout", timeout, 100*time.Millisecond, time.Minute)
-	r.every, err2 = duration("RetryEvery", every, time.Second, time.Hour)
+	var badTimeout, badEvery error
+	r.timeout, badTimeout = duration("Timeout", timeout, 100*time.Millisecond, time.Minute)
+	r.every, badEvery = duration("RetryEvery", every, time.Second, time.Hour)
 	if r.logger == nil {
 		r.logger = slog.Default()
 	}
-	return r, errors.Join(err, err2)
+	return r, errors.Join(badTimeout, badEvery)
 }
 
 // duration returns d, or def for 0.
@@ -179,7 +179,8 @@ func duration(field string, d, def, hi time.Duration) (time.Duration, error) {
 func (l *Limiter) Reachable() bool { return l.remote.reachable() }
 
 // Allow implements [apitoken.Limiter]: one command to Redis, whose clock refills the
-// buckets, or none where it has a lease. A limit of 0, and a cost that no full bucket has, are refused without it;
+// buckets, or none where the node has a lease. A limit of 0, and a cost that no full
+// bucket has, are refused without it;
 // then Remaining and Reset are 0, since nobody looked.
 func (l *Limiter) Allow(ctx context.Context, req apitoken.LimitRequest, now time.Time) (apitoken.Decision, error) {
 	if err := req.Check(); err != nil {

@@ -85,7 +85,8 @@ func ask[T any](ctx context.Context, r *remote, now time.Time, f func(ctx contex
 }
 
 // ended returns why a context ended. A connection may notice a deadline before the
-// context's own timer does.
+// context's own timer does. Deadlines are instants of the wall clock, whatever clock
+// decides on limits.
 func ended(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
 		return err
